@@ -1,0 +1,98 @@
+"""mpibridge: the bridge from Magnetic Particle Imaging files to images.
+
+MDF files in, labelled xarray data, classical and learned reconstruction, MDF files out that MPIFiles.jl opens.
+Everything is SI; dimensions and names are those of `mpibridge.model`.
+
+    import mpibridge as mb
+
+    scan = mb.open("measurement.mdf", system_matrix="calibration.mdf")
+    image = mb.reconstruct(scan, plugin="kaczmarz", iterations=3, regularization=0.01)
+    mb.save("image.mdf", image)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpibridge import metrics, plot, registry, simulate
+    from mpibridge.errors import (
+        MDFError,
+        MismatchError,
+        MPIBridgeError,
+        MPIBridgeWarning,
+        PluginError,
+        SettingsError,
+        ShapeError,
+    )
+    from mpibridge.files import open, save, validate
+    from mpibridge.matching import find_calibration
+    from mpibridge.model import Grid
+    from mpibridge.pipeline import reconstruct
+    from mpibridge.preprocessing import Preprocessing
+    from mpibridge.registry import plugins
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Grid",
+    "MDFError",
+    "MPIBridgeError",
+    "MPIBridgeWarning",
+    "MismatchError",
+    "PluginError",
+    "Preprocessing",
+    "SettingsError",
+    "ShapeError",
+    "__version__",
+    "find_calibration",
+    "metrics",
+    "open",
+    "plot",
+    "plugins",
+    "reconstruct",
+    "registry",
+    "save",
+    "simulate",
+    "validate",
+]
+
+_MODULE_OF = {
+    "open": "files",
+    "save": "files",
+    "validate": "files",
+    "reconstruct": "pipeline",
+    "Preprocessing": "preprocessing",
+    "find_calibration": "matching",
+    "plugins": "registry",
+    "Grid": "model",
+    **dict.fromkeys(
+        (
+            "MDFError",
+            "MPIBridgeError",
+            "MPIBridgeWarning",
+            "MismatchError",
+            "PluginError",
+            "SettingsError",
+            "ShapeError",
+        ),
+        "errors",
+    ),
+}
+"""Where a public name lives; its module is imported when the name is first used."""
+_MODULES = ("metrics", "plot", "registry", "simulate")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

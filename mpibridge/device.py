@@ -1,0 +1,56 @@
+"""Where the numbers live: NumPy arrays on the CPU, torch tensors on a GPU."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from mpibridge.errors import SettingsError
+from mpibridge.plugin import Result, SpectralProblem
+
+
+def resolve_device(device: str) -> str:
+    """"cpu" or "cuda:i" for ``device`` "auto", "cpu", "cuda" or "cuda:i".
+
+    "auto" takes a GPU where there is one; torch is asked only where an NVIDIA driver is installed. Raises SettingsError
+    for an unknown name or a GPU that is not there.
+    """
+    if device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None):
+        return "cpu"
+    name, _, index = device.partition(":")
+    if name not in ("auto", "cuda") or (index and not index.isdigit()):
+        raise SettingsError(f'device must be "auto", "cpu", "cuda" or "cuda:0", found {device!r}')
+    import torch
+
+    n_devices = torch.cuda.device_count()
+    if device == "auto":
+        return "cuda:0" if n_devices else "cpu"
+    if int(index or 0) >= n_devices:
+        raise SettingsError(f'device={device!r}, but torch sees {n_devices} GPUs; device="cpu" works everywhere')
+    return f"cuda:{int(index or 0)}"
+
+
+def to_device(problem: SpectralProblem, device: str) -> SpectralProblem:
+    """The problem with its arrays on ``device``; sparse system matrices stay on the CPU, which alone handles them."""
+    if device == "cpu" or hasattr(problem.operator.matrix, "multiply"):
+        return problem
+    import torch
+
+    def move(array: np.ndarray | None) -> Any:
+        return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    operator = replace(problem.operator, matrix=move(problem.operator.matrix))
+    return replace(problem, rows=move(problem.rows), operator=operator, noise=move(problem.noise))
+
+
+def to_numpy(result: Result) -> Result:
+    """The result with its arrays in the CPU's memory."""
+
+    def fetch(array: Any) -> Any:
+        return array.detach().cpu().numpy() if hasattr(array, "detach") else array
+
+    trace = {name: fetch(value) for name, value in result.trace.items()}
+    return replace(result, image=fetch(result.image), std=fetch(result.std), trace=trace)

@@ -1,0 +1,120 @@
+"""The contract of a reconstruction method: what it is given (a problem), what it returns, how it is built.
+
+A plugin owns its network, loss, reconstruction and settings. It opens no file, prints nothing and plots nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from mpibridge.errors import PluginError, SettingsError
+from mpibridge.model import Grid
+from mpibridge.operators import SystemMatrix
+
+API_VERSION = 1
+Report = Callable[[int, int, str], None]
+"""``report(done, total, text)``: how far the work is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralProblem:
+    """Data that are a linear function of the image.
+
+    rows: (frame, row) complex64. operator: the (weighted) system matrix of the same rows. noise: standard deviation of
+    every row (row,), weighted like the rows, or None if nobody measured it.
+    """
+
+    grid: Grid
+    rows: Any
+    operator: SystemMatrix
+    noise: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaveformProblem:
+    """The voltages of drive-field periods, without a system matrix.
+
+    waveform: (frame, receiver, sample) volts. sample_rate: hertz. trajectory: (sample, 3) field-free point in metres.
+    """
+
+    grid: Grid
+    waveform: Any
+    sample_rate: float
+    trajectory: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageProblem:
+    """Preliminary images, for example of x-space gridding: images (frame, channel, z, y, x)."""
+
+    grid: Grid
+    images: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """image: (frame, z, y, x) or (contrast, frame, z, y, x) float32; std: the same shape, or None; trace: figures by name."""
+
+    image: Any
+    std: Any = None
+    trace: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """The settings of a plugin that has none."""
+
+
+P = TypeVar("P", SpectralProblem, WaveformProblem, ImageProblem)
+
+
+class Plugin(ABC, Generic[P]):
+    """A reconstruction method. name: what users call it. takes: the problem it solves. Settings: a frozen dataclass."""
+
+    name: ClassVar[str]
+    takes: ClassVar[type]
+    Settings: ClassVar[type] = NoSettings
+    api_version: ClassVar[int] = API_VERSION
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = self.Settings() if settings is None else settings
+
+    @abstractmethod
+    def reconstruct(self, problem: P, *, generator: np.random.Generator, report: Report) -> Result:
+        """The image of a problem. ``generator`` is the only source of randomness."""
+
+
+def make_settings(cls: type[Plugin], values: Mapping[str, Any]) -> Any:
+    """``cls.Settings`` from keywords. SettingsError lists the known names and suggests the nearest to an unknown one."""
+    known = [f.name for f in fields(cls.Settings)]
+    for name in values:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise SettingsError(
+                f"plugin {cls.name!r} has no setting {name!r}{hint} (known: {', '.join(known) or 'none'})"
+            )
+    try:
+        return cls.Settings(**values)
+    except TypeError as error:
+        raise SettingsError(f"settings of plugin {cls.name!r}: {error}") from error
+
+
+def check_contract(cls: Any, name: str) -> type[Plugin]:
+    """``cls`` if it is a plugin of this API version called ``name``; PluginError otherwise."""
+    if not (isinstance(cls, type) and issubclass(cls, Plugin)):
+        raise PluginError(f"plugin {name!r}: {cls!r} is no subclass of mpibridge.plugin.Plugin")
+    if cls.api_version != API_VERSION:
+        raise PluginError(
+            f"plugin {name!r} is written for plugin API {cls.api_version}, this mpibridge has {API_VERSION}; "
+            "install versions that fit"
+        )
+    if getattr(cls, "name", None) != name:
+        raise PluginError(f"the plugin registered as {name!r} calls itself {getattr(cls, 'name', None)!r}")
+    return cls

@@ -1,0 +1,1 @@
+"""The built-in plugins of mpibridge; they come through the same entry points as anybody's."""
