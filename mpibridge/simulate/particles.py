@@ -26,7 +26,7 @@ _SERIES_BELOW = 0.1
 
 def langevin_ratio(xi: np.ndarray) -> np.ndarray:
     """L(ξ)/ξ for ξ ≥ 0, exact to rounding for every ξ; 1/3 at 0."""
-    squared = xi * xi
+    squared = np.minimum(xi, _SERIES_BELOW) ** 2
     series = 1 / 3 - squared * (1 / 45 - squared * (2 / 945 - squared / 4725))
     large = np.maximum(xi, _SERIES_BELOW)
     return np.where(xi < _SERIES_BELOW, series, (1 / np.tanh(large) - 1 / large) / large)
@@ -34,11 +34,11 @@ def langevin_ratio(xi: np.ndarray) -> np.ndarray:
 
 def langevin_derivative(xi: np.ndarray) -> np.ndarray:
     """L'(ξ) = 1/ξ² − 1/sinh² ξ = 1 − L² − 2 L/ξ for ξ ≥ 0 without overflow; 1/3 at 0."""
-    squared = xi * xi
+    squared = np.minimum(xi, _SERIES_BELOW) ** 2
     series = 1 / 3 - squared * (1 / 15 - squared * (2 / 189 - squared / 675))
     large = np.maximum(xi, _SERIES_BELOW)
     ratio = langevin_ratio(large)
-    return np.where(xi < _SERIES_BELOW, series, 1 - ratio * (ratio * squared + 2))
+    return np.where(xi < _SERIES_BELOW, series, 1 - (ratio * large) ** 2 - 2 * ratio)
 
 
 @dataclass(frozen=True)

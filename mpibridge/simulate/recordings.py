@@ -17,7 +17,7 @@ from mpibridge.errors import ShapeError
 from mpibridge.mdf.header import Header
 from mpibridge.simulate.lissajous import LissajousScanner
 
-NOISE = 4e-8
+NOISE = 2e-7
 """V, standard deviation of one sample of one drive-field period."""
 BACKGROUND, DRIFT = 2e-6, 2e-7
 """V, root mean square of the background and of its change over a recording."""
@@ -132,7 +132,9 @@ def calibration(
 
 def _require_plane(grid: model.Grid) -> None:
     if grid.size[2] != 1:
-        raise ShapeError(f"a grid of {grid.size} voxels does not lie in the plane of the drive fields; z must be 1")
+        raise ShapeError(
+            f"a grid of {grid.size} voxels does not lie in the plane of the drive fields; z must be 1"
+        )
 
 
 def _delta_samples(grid: model.Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +159,11 @@ def _disturbance(
     shapes = np.fft.irfft(spectra * np.exp(-np.arange(n_bins) / 120), n_samples)
     constant, drift = shapes / shapes.std(-1, keepdims=True)
     age = (index / max(1, index.max()))[:, None, None]
-    return BACKGROUND * constant + DRIFT * drift * age + noise * generator.standard_normal((len(index), 2, n_samples))
+    return (
+        BACKGROUND * constant
+        + DRIFT * drift * age
+        + noise * generator.standard_normal((len(index), 2, n_samples))
+    )
 
 
 def _header(

@@ -1,0 +1,31 @@
+"""How an image was made: the user section ``/reconstruction/_mpibridge`` of its metadata."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import xarray as xr
+
+PROVENANCE = "/reconstruction/_mpibridge"
+"""Where `mpibridge.reconstruct` writes down what it did; MDF leaves names with an underscore to users."""
+
+
+def provenance(image: xr.Dataset) -> dict[str, Any]:
+    """Plugin, settings, files, versions, … of an image by name; empty if mpibridge did not make it."""
+    prefix = f"{PROVENANCE}/"
+    return {
+        path.removeprefix(prefix): _decoded(value)
+        for path, value in image.attrs.items()
+        if str(path).startswith(prefix) and "@" not in str(path)
+    }
+
+
+def _decoded(value: Any) -> Any:
+    """Nested values are stored as JSON text."""
+    if not (isinstance(value, str) and value[:1] in ("{", "[")):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value

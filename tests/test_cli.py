@@ -1,0 +1,256 @@
+"""The command line from outside: what it prints, what it writes, and its exit codes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import mpibridge as mb
+from mpibridge.cli import app
+
+SCANNER = mb.simulate.LissajousScanner()
+GRID = mb.Grid((7, 5, 1), (21e-3, 20e-3, 1e-3))
+
+
+def call(*arguments, code=0):
+    """stdout and stderr of ``mpibridge ARGUMENTS``; lines are wide, so that tables stay in one piece."""
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A scan, its calibration, and one of another sequence."""
+    folder = tmp_path_factory.mktemp("files")
+    generator = np.random.default_rng(5)
+    mb.save(folder / "calibration.mdf", mb.simulate.calibration(SCANNER, GRID, generator=generator))
+    mb.save(folder / "scan.mdf", mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=generator))
+    other = mb.simulate.LissajousScanner(dividers=(96, 99))
+    mb.save(folder / "other.mdf", mb.simulate.calibration(other, GRID, generator=generator))
+    return folder
+
+
+def answers(text):
+    """The answers of `info` by question."""
+    pairs = (line.strip().split("  ", 1) for line in text.splitlines() if line.startswith("  "))
+    return {question.strip(): answer.strip() for question, answer in (p for p in pairs if len(p) == 2)}
+
+
+def test_help_lists_the_commands():
+    out, _ = call("--help")
+    for command in ("info", "validate", "reconstruct", "match", "plugins", "demo"):
+        assert f" {command} " in out
+
+
+def test_version():
+    assert call("--version")[0].strip() == f"mpibridge {mb.__version__}"
+
+
+def test_info_of_a_scan(folder):
+    said = answers(call("info", folder / "scan.mdf")[0])
+    assert said["kind"] == "measurement, MDF 2.1.0"
+    assert said["drive field"] == "24.51, 26.042 kHz"
+    assert said["dividers"] == "102, 96 of 2.5 MHz"
+    assert said["amplitudes"] == "12, 12 mT"
+    assert said["cycle"] == "0.6528 ms"
+    assert said["gradient"] == "-1, -1, 2 T/m"
+    assert said["drive-field FOV"] == "24 × 24 mm"
+    assert said["frames"] == "10 + 4 background"
+    assert said["frame period"] == "6.528 ms"
+    assert said["bandwidth"] == "1.25 MHz"
+    assert said["samples per period"] == "1632"
+    assert said["transfer function"] == "no"
+
+
+def test_info_of_a_calibration(folder):
+    said = answers(call("info", folder / "calibration.mdf")[0])
+    assert said["frames"] == "35 + 6 background"
+    assert said["grid"] == "7 × 5 × 1 voxels"
+    assert said["voxel"] == "3 × 4 × 1 mm"
+    assert said["field of view"] == "21 × 20 × 1 mm"
+    assert said["centre"] == "0, 0, 0 mm"
+    assert said["stored as"] == "817 of 817 frequencies"
+    snr = mb.open(folder / "calibration.mdf")["snr"].values[0, 1]
+    assert said["SNR, receiver 1"].startswith(f"{(snr >= 2).sum()} over 2, {(snr >= 5).sum()} over 5, ")
+
+
+def test_info_of_files_that_others_wrote(shared):
+    said = answers(call("info", shared / "golden" / "single-patch" / "reconstruction_mpireco.mdf")[0])
+    assert said["kind"] == "reconstruction, MDF 2.0.1"
+    assert said["frames"] == "9"
+    assert said["grid"] == "15 × 13 × 1 voxels"
+    said = answers(call("info", shared / "golden" / "more" / "v1_calibration.mdf")[0])
+    assert said["kind"].startswith("calibration, MDF 1.0")
+
+
+def test_every_file_of_the_reference_has_an_info_screen(shared):
+    files = sorted((shared / "golden").rglob("*.mdf"))
+    assert files
+    for file in files:
+        assert "Sequence" in call("info", file)[0]
+
+
+def test_validate(folder, tmp_path):
+    assert "no problem found" in call("validate", folder / "scan.mdf")[0]
+    import h5py
+
+    broken = tmp_path / "broken.mdf"
+    broken.write_bytes((folder / "scan.mdf").read_bytes())
+    with h5py.File(broken, "a") as file:
+        del file["/acquisition/drivefield/phase"]
+    assert "/acquisition/drivefield/phase" in call("validate", broken, code=1)[0]
+
+
+def test_reconstruct_writes_the_image_that_the_library_makes(folder, tmp_path):
+    image, picture = tmp_path / "image.mdf", tmp_path / "image.png"
+    flags = ["--averages", 10, "--background", "mean", "--system-matrix-background", "--min-frequency", 30e3]
+    call(
+        *("reconstruct", folder / "scan.mdf", "-s", folder / "calibration.mdf", "-o", image, "--picture", picture),
+        *("--snr-threshold", 5, "--frames", "0,1,2", *flags),
+        *("--set", "iterations=3", "--set", "regularization=1e-3"),
+    )
+    expected = mb.reconstruct(
+        folder / "scan.mdf",
+        system_matrix=folder / "calibration.mdf",
+        preprocessing=mb.Preprocessing(
+            averages=10,
+            background="mean",
+            system_matrix_background=True,
+            min_frequency=30e3,
+            snr_threshold=5,
+            frames=(0, 1, 2),
+        ),
+        iterations=3,
+        regularization=1e-3,
+    )
+    found = mb.open(image)
+    np.testing.assert_array_equal(found["concentration"].values, expected["concentration"].values)
+    assert float(found["concentration"].max()) > 0.1
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    said = answers(call("info", image)[0])
+    assert said["plugin"] == "kaczmarz"
+    assert "iterations=3" in said["settings"]
+    assert "snr_threshold=5" in said["preprocessing"]
+
+
+def test_flags_are_the_fields_of_preprocessing(folder):
+    out, _ = call("reconstruct", "--help")
+    for name in ("--frames", "--stop-bands", "--transfer-function", "--no-transfer-function", "--snr-threshold"):
+        assert name in out
+    assert "[SNRThresh]" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "iteration=3"], "did you mean 'iterations'"),
+        (["--set", "iterations=0"], "iterations"),
+        (["--set", "iterations"], "name=value"),
+        (["-p", "kacmarz"], "did you mean 'kaczmarz'"),
+        (["--background", "median"], "median"),
+        (["--stop-bands", "1e5,2e5"], "stop_bands"),
+        (["--snr-threshold", "1e9"], "no row of the system matrix passes"),
+    ],
+)
+def test_an_error_is_one_clear_line(folder, tmp_path, arguments, message):
+    image = tmp_path / "image.mdf"
+    out, err = call(
+        "reconstruct", folder / "scan.mdf", "-s", folder / "calibration.mdf", "-o", image, *arguments, code=1
+    )
+    assert message in err
+    assert err.startswith("error: ")
+    assert len(err.strip().splitlines()) == 1
+    assert not out
+    assert not image.exists()
+
+
+def test_a_calibration_of_another_sequence(folder, tmp_path):
+    _, err = call("reconstruct", folder / "scan.mdf", "-s", folder / "other.mdf", "-o", tmp_path / "i.mdf", code=1)
+    assert "samples per period: scan 1632, calibration 3168" in err
+
+
+def test_no_such_file(tmp_path):
+    _, err = call("info", tmp_path / "missing.mdf", code=1)
+    assert "missing.mdf" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["reconstruct"], ["inf"], ["info"], ["info", "a", "--set"]])
+def test_wrong_usage(arguments):
+    call(*arguments, code=2)
+
+
+def test_warnings_are_one_line(folder, tmp_path):
+    import h5py
+
+    calibration = tmp_path / "calibration.mdf"
+    calibration.write_bytes((folder / "calibration.mdf").read_bytes())
+    with h5py.File(calibration, "a") as file:
+        del file["/calibration/snr"]
+    arguments = ["-o", tmp_path / "i.mdf", "--snr-threshold", 5, "--set", "iterations=1"]
+    with pytest.warns(mb.MPIBridgeWarning, match="stores no SNR"):  # pytest listens before the command line does
+        call("reconstruct", folder / "scan.mdf", "-s", calibration, *arguments)
+
+
+def test_match(folder):
+    out, _ = call("match", folder / "scan.mdf", folder)
+    lines = [line for line in out.splitlines() if ".mdf" in line]
+    assert "calibration.mdf" in lines[0]
+    assert " yes " in lines[0]
+    assert "other.mdf" in lines[1]
+    assert " no " in lines[1]
+    assert "samples per period" in out
+
+
+def test_nothing_matches(folder, tmp_path):
+    (tmp_path / "other.mdf").write_bytes((folder / "other.mdf").read_bytes())
+    _, err = call("match", folder / "scan.mdf", tmp_path, code=1)
+    assert "no calibration" in err
+
+
+def test_plugins_and_their_settings():
+    out, _ = call("plugins")
+    for name in mb.plugins():
+        assert f"{name} " in out
+    out, _ = call("plugins", "kaczmarz")
+    for field in mb.registry.load("kaczmarz").Settings.__dataclass_fields__:
+        assert field in out
+    assert "at least 1" in out
+    assert "there is no plugin" in call("plugins", "nothing", code=1)[1]
+
+
+def test_demo(tmp_path):
+    out, _ = call("demo", "--out", tmp_path / "demo")
+    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.startswith(tuple(mb.plugins()))}
+    assert set(rows) == {"kaczmarz", "cgnr", "fista", "tv"}
+    for name, row in rows.items():
+        assert float(row[-3]) < 0.55, name  # NRMSE; an empty image has 1
+    for name in ("demo.png", "image.mdf", "scan.mdf", "calibration.mdf"):
+        assert (tmp_path / "demo" / name).stat().st_size > 1000
+    assert "reopened" in out
+    assert mb.validate(tmp_path / "demo" / "image.mdf") == []
+
+
+def test_ctrl_c_leaves_no_file(folder, tmp_path):
+    """A process that is interrupted while it works: exit code 130 and nothing written."""
+    image = tmp_path / "image.mdf"
+    command = [sys.executable, "-m", "mpibridge", "reconstruct", str(folder / "scan.mdf"), "-o", str(image)]
+    command += ["-s", str(folder / "calibration.mdf"), "--set", "iterations=100000000"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
+    time.sleep(6)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,57 @@
+"""`import mpibridge` is quick and brings nothing heavy along; public names are there when they are asked for."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+import mpibridge
+
+HEAVY = ("torch", "numba", "matplotlib", "juliacall", "xarray", "scipy", "h5py")
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Names in sys.modules of a fresh interpreter after ``statement``."""
+    code = f"{statement}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout))
+
+
+def test_import_brings_nothing_heavy():
+    assert loaded_after("import mpibridge").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    "statement", ["import mpibridge.cli", "import mpibridge.plot", "import mpibridge as mb; mb.Grid"]
+)
+def test_light_doors_stay_light(statement):
+    assert loaded_after(statement).isdisjoint({"torch", "numba", "matplotlib", "juliacall", "scipy"})
+
+
+def test_opening_and_reconstructing_need_neither_torch_nor_julia():
+    statement = "import mpibridge as mb; mb.open; mb.reconstruct; mb.save; mb.registry"
+    assert loaded_after(statement).isdisjoint({"torch", "matplotlib", "juliacall"})
+
+
+def test_import_is_quick():
+    def seconds(code: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - started
+
+    import_time = min(seconds("import mpibridge") for _ in range(3)) - min(seconds("pass") for _ in range(3))
+    assert import_time < 0.4
+
+
+def test_every_public_name_resolves():
+    assert len(set(mpibridge.__all__)) == len(mpibridge.__all__)
+    for name in mpibridge.__all__:
+        assert getattr(mpibridge, name) is not None
+        assert name in dir(mpibridge)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'recontruct'"):
+        mpibridge.recontruct  # noqa: B018
