@@ -91,7 +91,11 @@ def main() -> None:
         large_calibration(path, options.gib)
         mb.open(path)  # imports
         table.add_row(
-            "open", f"{best(lambda: mb.open(path)):.4f}", f"{peak(lambda: mb.open(path)) / 2**20:.1f}", "", "< 0.050 s, < 30 MB"
+            "open",
+            f"{best(lambda: mb.open(path)):.4f}",
+            f"{peak(lambda: mb.open(path)) / 2**20:.1f}",
+            "",
+            "< 0.050 s, < 30 MB",
         )
         calibration = mb.open(path)
         threshold = float(np.quantile(calibration.snr.values, 0.95))
@@ -112,7 +116,11 @@ def main() -> None:
         asked = peak(lambda: system_matrix_rows(calibration, rows))
         table.add_row("the same rows with NumPy", f"{direct:.3f}", f"{size / 2**20:.0f}", "1.00", "")
         table.add_row(
-            f"load {len(rows)} rows (5 %)", f"{ours:.3f}", f"{asked / 2**20:.0f}", f"{ours / direct:.2f} × time, {asked / size:.2f} × memory", "≤ 2 ×, ≤ 1.5 ×"
+            f"load {len(rows)} rows (5 %)",
+            f"{ours:.3f}",
+            f"{asked / 2**20:.0f}",
+            f"{ours / direct:.2f} × time, {asked / size:.2f} × memory",
+            "≤ 2 ×, ≤ 1.5 ×",
         )
         Console().print(table)
         Console().print(small_reconstruction(folder))
@@ -127,21 +135,32 @@ def small_reconstruction(folder: Path) -> Table:
     phantom = simulate.phantom(grid, finer=2)
     mb.save(folder / "sm.mdf", simulate.calibration(scanner, grid, generator=np.random.default_rng(1)))
     mb.save(
-        folder / "scan.mdf", simulate.measurement(scanner, phantom, n_frames=20, generator=np.random.default_rng(2))
+        folder / "scan.mdf",
+        simulate.measurement(scanner, phantom, n_frames=20, generator=np.random.default_rng(2)),
     )
     scan = mb.open(folder / "scan.mdf", system_matrix=folder / "sm.mdf")
     matrix = mb.open(folder / "sm.mdf")
-    settings = Preprocessing(snr_threshold=5, min_frequency=80e3, background="mean", system_matrix_background=True)
+    settings = Preprocessing(
+        snr_threshold=5, min_frequency=80e3, background="mean", system_matrix_background=True
+    )
 
     def work() -> object:
         return mb.reconstruct(
-            scan, system_matrix=matrix, preprocessing=settings, iterations=3, regularization=0.01, device="cpu"
+            scan,
+            system_matrix=matrix,
+            preprocessing=settings,
+            iterations=3,
+            regularization=0.01,
+            device="cpu",
         )
 
     work()
     table = Table("what", "rows", "milliseconds", "target", title="19 × 19 voxels, 20 frames, 3 sweeps, warm")
     table.add_row(
-        "selection + rows + reconstruction", str(len(select_rows(matrix, settings))), f"{1e3 * best(work, 10):.1f}", "< 50"
+        "selection + rows + reconstruction",
+        str(len(select_rows(matrix, settings))),
+        f"{1e3 * best(work, 10):.1f}",
+        "< 50",
     )
     return table
 

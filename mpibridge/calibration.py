@@ -39,7 +39,9 @@ class Rows:
 
     def union(self, other: Rows) -> Rows:
         """The rows that either selection has, sorted by receiver and bin."""
-        pairs = np.unique(np.stack([np.r_[self.receivers, other.receivers], np.r_[self.bins, other.bins]]), axis=1)
+        pairs = np.unique(
+            np.stack([np.r_[self.receivers, other.receivers], np.r_[self.bins, other.bins]]), axis=1
+        )
         return Rows(pairs[1], pairs[0])
 
 
@@ -69,7 +71,9 @@ def select_rows(calibration: xr.Dataset, preprocessing: Preprocessing | None = N
     n_receivers = calibration.sizes["receiver"]
     chosen = range(n_receivers) if settings.receivers is None else sorted(set(settings.receivers))
     if max(chosen) >= n_receivers:
-        raise SettingsError(f"receiver {max(chosen)} is asked for, the calibration has {n_receivers} (counted from 0)")
+        raise SettingsError(
+            f"receiver {max(chosen)} is asked for, the calibration has {n_receivers} (counted from 0)"
+        )
     mask = np.zeros((n_receivers, len(bins)), bool)
     mask[list(chosen)] = keep
     if settings.snr_threshold is not None and settings.snr_threshold > 0:
@@ -160,7 +164,9 @@ def system_matrix_rows(
     out = np.empty((n_periods * len(rows), *shape), np.complex64)
     where = positions_of_bins(calibration, rows.bins)
     background = _background_of_voxels(calibration) if settings.system_matrix_background else None
-    transfer = calibration["transfer_function"].values if uses_transfer_function(calibration, settings) else None
+    transfer = (
+        calibration["transfer_function"].values if uses_transfer_function(calibration, settings) else None
+    )
     step = max(1, BLOCK_BYTES // max(1, int(np.prod(shape)) * 8))
     for period in range(n_periods):
         for receiver in np.unique(rows.receivers):
@@ -258,7 +264,12 @@ def _background_of_voxels(calibration: xr.Dataset) -> Background | None:
 
 
 def _minus_background(
-    calibration: xr.Dataset, where: Background, values: np.ndarray, period: int, receiver: int, bins: np.ndarray
+    calibration: xr.Dataset,
+    where: Background,
+    values: np.ndarray,
+    period: int,
+    receiver: int,
+    bins: np.ndarray,
 ) -> np.ndarray:
     frames = calibration["background"].isel(period=period, receiver=receiver, frequency=bins).values
     if not calibration.attrs.get("/measurement/isFourierTransformed", 1):

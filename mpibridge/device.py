@@ -13,7 +13,7 @@ from mpibridge.plugin import Result, SpectralProblem
 
 
 def resolve_device(device: str) -> str:
-    """"cpu" or "cuda:i" for ``device`` "auto", "cpu", "cuda" or "cuda:i".
+    """ "cpu" or "cuda:i" for ``device`` "auto", "cpu", "cuda" or "cuda:i".
 
     "auto" takes a GPU where there is one; torch is asked only where an NVIDIA driver is installed. Raises SettingsError
     for an unknown name or a GPU that is not there.
@@ -29,7 +29,9 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda:0" if n_devices else "cpu"
     if int(index or 0) >= n_devices:
-        raise SettingsError(f'device={device!r}, but torch sees {n_devices} GPUs; device="cpu" works everywhere')
+        raise SettingsError(
+            f'device={device!r}, but torch sees {n_devices} GPUs; device="cpu" works everywhere'
+        )
     return f"cuda:{int(index or 0)}"
 
 

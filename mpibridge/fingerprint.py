@@ -20,7 +20,12 @@ def fingerprint(dataset: xr.Dataset) -> dict[str, str | int]:
     if source is None or not Path(source).is_file():
         return said
     status = os.stat(source)
-    return {"name": Path(source).name, **said, "bytes": status.st_size, **_digest(str(source), status.st_size, status.st_mtime_ns)}
+    return {
+        "name": Path(source).name,
+        **said,
+        "bytes": status.st_size,
+        **_digest(str(source), status.st_size, status.st_mtime_ns),
+    }
 
 
 @lru_cache(maxsize=256)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mpibridge.errors import ShapeError
-from mpibridge.model import GRID_DIMS, Grid
+from mpibridge.model import GRID_DIMS, Grid, triple
 
 
 def interpolate(rows: np.ndarray, origin: Grid, target: Grid) -> np.ndarray:
@@ -42,7 +44,9 @@ def _weights(origin: np.ndarray, target: np.ndarray) -> np.ndarray:
     return weights
 
 
-def extrapolate(rows: np.ndarray, grid: Grid, field_of_view: tuple[float, float, float]) -> tuple[np.ndarray, Grid]:
+def extrapolate(
+    rows: np.ndarray, grid: Grid, field_of_view: tuple[float, float, float]
+) -> tuple[np.ndarray, Grid]:
     """Rows (row, z, y, x) continued harmonically to at least ``field_of_view`` (metres), and their grid.
 
     New voxels solve the discrete Laplace equation with the calibration as inner boundary and zero one voxel beyond the
@@ -71,15 +75,16 @@ def extrapolate(rows: np.ndarray, grid: Grid, field_of_view: tuple[float, float,
     values[(slice(None), *inner)] = rows
     right = -(laplacian @ values.reshape(len(rows), -1).T)
     solve = factorized(laplacian[:, unknown.ravel()].tocsc())
-    values.reshape(len(rows), -1)[:, unknown.ravel()] = np.stack([solve(b.real) + 1j * solve(b.imag) for b in right.T])
+    values.reshape(len(rows), -1)[:, unknown.ravel()] = np.stack(
+        [solve(b.real) + 1j * solve(b.imag) for b in right.T]
+    )
     cut = tuple(slice(s, n - s) for n, s in zip(shape, shell, strict=True))
-    size = tuple(int(n + 2 * e) for n, e in zip(grid.size, margin, strict=True))
-    spacing = np.array(grid.spacing)
-    wider = Grid(size, tuple((old + 2 * margin * spacing).tolist()), grid.center)
+    size = triple(np.array(grid.size) + 2 * margin)
+    wider = Grid(size, triple(old + 2 * margin * grid.spacing), grid.center)
     return np.ascontiguousarray(values[(slice(None), *cut)]), wider
 
 
-def _laplacian(shape: list[int]):
+def _laplacian(shape: list[int]) -> Any:
     """Five- or seven-point Laplacian as a CSR matrix, −2 per axis on the diagonal and no boundary rows."""
     import scipy.sparse as sparse
 

@@ -73,7 +73,9 @@ def find_calibration(scan: str | Path | xr.Dataset, folder: str | Path) -> list[
     if not isinstance(scan, xr.Dataset):
         scan = read(scan)
     if scan.attrs.get("kind") != MEASUREMENT:
-        raise MDFError(Header(scan.attrs).source, None, f"is a {scan.attrs.get('kind')}", "a measurement is wanted")
+        raise MDFError(
+            Header(scan.attrs).source, None, f"is a {scan.attrs.get('kind')}", "a measurement is wanted"
+        )
     folder = Path(folder)
     if not folder.is_dir():
         raise MDFError(folder, None, "is no folder", "pass the folder that holds the calibrations")
@@ -95,7 +97,11 @@ def _matches(scan: xr.Dataset, folder: Path) -> Iterator[Match]:
 def _gradients(scan: xr.Dataset, calibration: xr.Dataset) -> list[str]:
     """A scan at another gradient can be reconstructed, but on a scaled grid: for finding, that is no fit."""
     a, b = (Header(d.attrs).gradient_diagonal for d in (scan, calibration))
-    return [] if np.allclose(a, b, rtol=0.01) else [f"gradient: scan {_plain(a)} T/m, calibration {_plain(b)} T/m"]
+    return (
+        []
+        if np.allclose(a, b, rtol=0.01)
+        else [f"gradient: scan {_plain(a)} T/m, calibration {_plain(b)} T/m"]
+    )
 
 
 def _likeness(scan: xr.Dataset, calibration: xr.Dataset) -> float:
@@ -112,7 +118,7 @@ def _likeness(scan: xr.Dataset, calibration: xr.Dataset) -> float:
     same.append(np.allclose(ours.patch_centers[0], theirs.patch_centers[0], atol=1e-6))
     try:
         times = [np.datetime64(str(h["/acquisition/startTime"])) for h in (ours, theirs)]
-        days = abs((times[0] - times[1]) / np.timedelta64(1, "D"))
+        days = abs(float((times[0] - times[1]) / np.timedelta64(1, "D")))
     except (MDFError, ValueError):
         days = np.inf
     return float((sum(same) + 1 / (1 + days)) / (len(same) + 1))

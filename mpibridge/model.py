@@ -114,8 +114,12 @@ class Grid:
 
     @classmethod
     def from_attributes(cls, attrs: Mapping[str, Any]) -> Grid:
-        return cls(_triple(attrs["grid_size"]), _triple(attrs["grid_field_of_view"]), _triple(attrs["grid_center"]))
+        return cls(
+            triple(attrs["grid_size"]), triple(attrs["grid_field_of_view"]), triple(attrs["grid_center"])
+        )
 
 
-def _triple(values: Sequence[Any]) -> Any:
-    return tuple(np.asarray(values).ravel().tolist())
+def triple(values: Sequence[Any] | np.ndarray) -> tuple[Any, Any, Any]:
+    """Three values (x, y, z) as a tuple of plain numbers."""
+    x, y, z = np.asarray(values).ravel().tolist()
+    return x, y, z

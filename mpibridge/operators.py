@@ -60,7 +60,9 @@ class SystemMatrix:
         """Images as (frame, column)."""
         if tuple(image.shape[-3:]) != self.grid.shape or image.ndim != (5 if self.n_contrasts > 1 else 4):
             wanted = "(contrast, frame, z, y, x)" if self.n_contrasts > 1 else "(frame, z, y, x)"
-            raise ShapeError(f"an image {wanted} on the grid {self.grid.shape} is wanted, found {tuple(image.shape)}")
+            raise ShapeError(
+                f"an image {wanted} on the grid {self.grid.shape} is wanted, found {tuple(image.shape)}"
+            )
         if self.n_contrasts > 1:
             image = image.swapaxes(0, 1)
         return image.reshape(image.shape[0], -1)
@@ -75,7 +77,9 @@ class SystemMatrix:
         if weights.shape != (self.n_rows,):
             raise ShapeError(f"{weights.shape} weights for {self.n_rows} rows")
         if hasattr(self.matrix, "multiply"):  # SciPy
-            return replace(self, matrix=self.matrix.multiply(weights[:, None]).tocsr().astype(self.matrix.dtype))
+            return replace(
+                self, matrix=self.matrix.multiply(weights[:, None]).tocsr().astype(self.matrix.dtype)
+            )
         return replace(self, matrix=(self.matrix * weights[:, None]).astype(self.matrix.dtype))
 
     def row_norms(self) -> np.ndarray:
@@ -95,7 +99,11 @@ class SystemMatrix:
         return lambda columns: apply(columns.reshape(shape)).reshape(columns.shape)
 
     def _analyse(self, columns: np.ndarray) -> np.ndarray:
-        return columns if self.transform is None else self._on_grid(self.transform.inverse)(columns.astype(complex))
+        return (
+            columns
+            if self.transform is None
+            else self._on_grid(self.transform.inverse)(columns.astype(complex))
+        )
 
     def _analyse_adjoint(self, columns: np.ndarray) -> np.ndarray:
         return columns if self.transform is None else self._on_grid(self.transform.forward)(columns)

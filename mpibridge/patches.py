@@ -6,6 +6,7 @@ Source: MPIReco.jl `MultiPatch` (§ RegularMultiPatchOperator).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,7 +15,7 @@ from mpibridge.calibration import Rows, calibration_grid, system_matrix_rows
 from mpibridge.errors import MDFError, MismatchError
 from mpibridge.gridding import interpolate
 from mpibridge.mdf.header import Header
-from mpibridge.model import Grid
+from mpibridge.model import Grid, triple
 from mpibridge.operators import SystemMatrix
 from mpibridge.preprocessing import Preprocessing
 
@@ -54,7 +55,9 @@ def patched_system_matrix(
     matrices = {c: system_matrix_rows(calibrations[c], rows, settings).values for c in set(chosen)}
     blocks, interpolated = [], False
     for c, grid in zip(chosen, grids, strict=True):
-        start = (np.array(grid.center) - grid_half(grid) - np.array(joint.center) + grid_half(joint)) / joint.spacing
+        start = (
+            np.array(grid.center) - grid_half(grid) - np.array(joint.center) + grid_half(joint)
+        ) / joint.spacing
         nearest = np.round(start).astype(int)
         values = matrices[c]
         if not _same_spacing(grid, joint) or not (
@@ -77,7 +80,7 @@ def joint_grid(grids: Sequence[Grid]) -> Grid:
     high = np.max([np.array(g.center) + np.array(g.field_of_view) / 2 for g in grids], axis=0)
     spacing = np.min([g.spacing for g in grids], axis=0)
     size = np.round((high - low) / spacing).astype(int)
-    return Grid(tuple(size.tolist()), tuple((size * spacing).tolist()), tuple(((low + high) / 2).tolist()))
+    return Grid(triple(size), triple(size * spacing), triple((low + high) / 2))
 
 
 def grid_half(grid: Grid) -> np.ndarray:
@@ -88,7 +91,9 @@ def grid_half(grid: Grid) -> np.ndarray:
 def _nearest(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], center: np.ndarray) -> int:
     gradient = Header(scan.attrs).gradient_diagonal
     fitting = [
-        i for i, c in enumerate(calibrations) if np.allclose(Header(c.attrs).gradient_diagonal, gradient, rtol=1e-6)
+        i
+        for i, c in enumerate(calibrations)
+        if np.allclose(Header(c.attrs).gradient_diagonal, gradient, rtol=1e-6)
     ]
     if not fitting:
         found = [Header(c.attrs).gradient_diagonal.tolist() for c in calibrations]
@@ -104,9 +109,11 @@ def _patch_grid(calibration: xr.Dataset, center: np.ndarray) -> Grid:
     grid = calibration_grid(calibration)
     if grid is None:
         source = Header(calibration.attrs).source
-        raise MDFError(source, "/calibration/fieldOfView", "is missing", "patches need the grid of the calibration")
+        raise MDFError(
+            source, "/calibration/fieldOfView", "is missing", "patches need the grid of the calibration"
+        )
     moved = np.array(grid.center) - Header(calibration.attrs).patch_centers[0] + center
-    return Grid(grid.size, grid.field_of_view, tuple(moved.tolist()))
+    return Grid(grid.size, grid.field_of_view, triple(moved))
 
 
 def _same_spacing(grid: Grid, other: Grid) -> bool:
@@ -117,18 +124,16 @@ def _subgrid(joint: Grid, start: np.ndarray, patch: Grid) -> Grid:
     """The part of ``joint`` that begins at voxel ``start`` with the patch's size."""
     first = np.array(joint.center) - grid_half(joint) + start * joint.spacing
     extent = np.array(patch.size) * joint.spacing
-    return Grid(patch.size, tuple(extent.tolist()), tuple((first + (extent - joint.spacing) / 2).tolist()))
+    return Grid(patch.size, triple(extent), triple(first + (extent - joint.spacing) / 2))
 
 
-def _scatter(values: np.ndarray, start: np.ndarray, joint: Grid):
+def _scatter(values: np.ndarray, start: np.ndarray, joint: Grid) -> Any:
     """Rows (row, z, y, x) of a patch as a CSR matrix on the joint grid; voxels beyond its border are dropped."""
     import scipy.sparse as sparse
 
     index = []
     inside = []
-    for axis, (first, n, total) in enumerate(
-        zip(start[::-1], values.shape[1:], joint.shape, strict=True)
-    ):
+    for axis, (first, n, total) in enumerate(zip(start[::-1], values.shape[1:], joint.shape, strict=True)):
         along = first + np.arange(n)
         shape = [1, 1, 1]
         shape[axis] = n

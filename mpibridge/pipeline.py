@@ -15,20 +15,27 @@ import xarray as xr
 
 import mpibridge
 from mpibridge import accessor, registry  # noqa: F401 - the accessor registers itself
-from mpibridge.calibration import Rows, background_deviation, calibration_grid, select_rows, system_matrix_rows
+from mpibridge.calibration import (
+    Rows,
+    background_deviation,
+    calibration_grid,
+    select_rows,
+    system_matrix_rows,
+)
 from mpibridge.device import resolve_device, to_device, to_numpy
 from mpibridge.errors import MismatchError, MPIBridgeWarning, SettingsError, ShapeError
 from mpibridge.fingerprint import fingerprint
+from mpibridge.frames import frame_times
 from mpibridge.matching import require_match
 from mpibridge.mdf.header import Header
 from mpibridge.mdf.reader import read
-from mpibridge.model import GRID_DIMS, IMAGE_DIMS, RECONSTRUCTION, Grid
+from mpibridge.model import GRID_DIMS, IMAGE_DIMS, RECONSTRUCTION, Grid, triple
 from mpibridge.operators import SystemMatrix, side_by_side, sparsify
 from mpibridge.patches import average_patches, patch_of_period, patched_system_matrix
 from mpibridge.plugin import Report, Result, SpectralProblem, make_settings
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting
-from mpibridge.signals import background_rows, frame_times, measurement_rows, uses_transfer_function
+from mpibridge.signals import background_rows, measurement_rows, uses_transfer_function
 
 PROVENANCE = "/reconstruction/_mpibridge"
 Files = str | Path | xr.Dataset
@@ -69,7 +76,9 @@ def reconstruct(
         raise NotImplementedError("weights: no plugin of this version takes trained weights")
     cls = registry.load(plugin)
     if cls.takes is not SpectralProblem:
-        raise NotImplementedError(f"plugin {plugin!r} takes a {cls.takes.__name__}: only SpectralProblem is built so far")
+        raise NotImplementedError(
+            f"plugin {plugin!r} takes a {cls.takes.__name__}: only SpectralProblem is built so far"
+        )
     method = cls(make_settings(cls, settings))
     preprocessing = preprocessing or Preprocessing()
     scan = _opened(scan)
@@ -141,7 +150,7 @@ def _operator(calibration: xr.Dataset, rows: Rows, preprocessing: Preprocessing)
     values = system_matrix_rows(calibration, rows, preprocessing)
     calibrated = calibration_grid(calibration)
     grid = (
-        Grid(tuple(values.sizes[d] for d in reversed(GRID_DIMS)), (0.0, 0.0, 0.0))
+        Grid(triple([values.sizes[d] for d in reversed(GRID_DIMS)]), (0.0, 0.0, 0.0))
         if calibrated is None
         else preprocessing.target_grid(calibrated)
     )
@@ -172,7 +181,9 @@ def _weights(
         if kind == "channel":
             given = np.asarray(preprocessing.channel_weights, float)
             if rows.receivers.max() >= len(given):
-                raise ShapeError(f"{len(given)} channel_weights for receiver {rows.receivers.max()} (counted from 0)")
+                raise ShapeError(
+                    f"{len(given)} channel_weights for receiver {rows.receivers.max()} (counted from 0)"
+                )
             weights *= np.tile(given[rows.receivers], n_periods)
         elif kind == "row_norm":
             norms = operator.row_norms()
@@ -201,13 +212,19 @@ def _calibrations(scan: xr.Dataset, system_matrix: Files | Sequence[Files] | Non
         )
     several = [given] if isinstance(given, str | Path | xr.Dataset) else list(given)
     if not several:
-        raise SettingsError("system_matrix is an empty list; pass one calibration, or one per contrast or patch")
+        raise SettingsError(
+            "system_matrix is an empty list; pass one calibration, or one per contrast or patch"
+        )
     return [_opened(file) for file in several]
 
 
-def _warn_of_transfer_functions(scan: xr.Dataset, calibration: xr.Dataset, preprocessing: Preprocessing) -> None:
+def _warn_of_transfer_functions(
+    scan: xr.Dataset, calibration: xr.Dataset, preprocessing: Preprocessing
+) -> None:
     def corrected(data: xr.Dataset) -> bool:
-        return Header(data.attrs).flag("isTransferFunctionCorrected") or uses_transfer_function(data, preprocessing)
+        return Header(data.attrs).flag("isTransferFunctionCorrected") or uses_transfer_function(
+            data, preprocessing
+        )
 
     if corrected(scan) != corrected(calibration):
         one, other = ("scan", "calibration") if corrected(scan) else ("calibration", "scan")
@@ -245,7 +262,8 @@ def _image(
     header = {
         path: value
         for path, value in scan.attrs.items()
-        if path.startswith("/") and not path.startswith(("/measurement/", "/calibration/", "/reconstruction/"))
+        if path.startswith("/")
+        and not path.startswith(("/measurement/", "/calibration/", "/reconstruction/"))
     }
     attrs = header | {f"{PROVENANCE}/{name}": value for name, value in provenance.items()}
     attrs |= {f"{PROVENANCE}/trace/{name}": np.asarray(value) for name, value in result.trace.items()}
@@ -271,5 +289,5 @@ def _placed(grid: Grid, scan: xr.Dataset, calibration: xr.Dataset) -> Grid:
             MPIBridgeWarning,
             stacklevel=4,
         )
-    extent = tuple(v * ratio for v in grid.field_of_view)
-    return Grid(grid.size, extent, tuple(c * ratio + s for c, s in zip(grid.center, shift, strict=True)))
+    extent, center = np.array(grid.field_of_view), np.array(grid.center)
+    return Grid(grid.size, triple(extent * ratio), triple(center * ratio + shift))

@@ -55,7 +55,9 @@ def test_background_frames_in_a_row_count_as_one():
     calibration = recordings.calibration(
         data, GRID, background=background, order=order, background_order=np.array([0, 1])
     )
-    found = system_matrix_rows(calibration, select_rows(calibration), Preprocessing(system_matrix_background=True))
+    found = system_matrix_rows(
+        calibration, select_rows(calibration), Preprocessing(system_matrix_background=True)
+    )
     wanted = data - background.mean(-1)[..., None, None, None]
     np.testing.assert_allclose(found, wanted.reshape(found.shape), atol=1e-5)
 
@@ -68,7 +70,9 @@ def test_snr_of_a_known_signal():
     background = random_complex(generator, 1, 2, N_BINS, 50)
     found = calculate_snr(recordings.calibration(data, GRID, background=background))
     deviation = np.abs(background - background.mean(-1, keepdims=True)).mean(-1)
-    np.testing.assert_allclose(found, np.median(np.abs(100 - background.mean(-1)) / deviation, axis=0)[None], rtol=1e-2)
+    np.testing.assert_allclose(
+        found, np.median(np.abs(100 - background.mean(-1)) / deviation, axis=0)[None], rtol=1e-2
+    )
 
 
 def test_snr_is_computed_with_a_warning_if_the_file_has_none():
@@ -77,7 +81,10 @@ def test_snr_is_computed_with_a_warning_if_the_file_has_none():
     with pytest.warns(MPIBridgeWarning, match="stores no SNR"):
         found = snr(calibration)
     np.testing.assert_array_equal(found, calculate_snr(calibration))
-    with pytest.warns(MPIBridgeWarning, match="stores no SNR"), pytest.raises(MDFError, match="snr_threshold=None"):
+    with (
+        pytest.warns(MPIBridgeWarning, match="stores no SNR"),
+        pytest.raises(MDFError, match="snr_threshold=None"),
+    ):
         snr(recordings.calibration(matrix(), GRID))
 
 

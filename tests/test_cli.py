@@ -32,7 +32,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     generator = np.random.default_rng(5)
     mb.save(folder / "calibration.mdf", mb.simulate.calibration(SCANNER, GRID, generator=generator))
-    mb.save(folder / "scan.mdf", mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=generator))
+    mb.save(
+        folder / "scan.mdf", mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=generator)
+    )
     other = mb.simulate.LissajousScanner(dividers=(96, 99))
     mb.save(folder / "other.mdf", mb.simulate.calibration(other, GRID, generator=generator))
     return folder
@@ -113,7 +115,16 @@ def test_reconstruct_writes_the_image_that_the_library_makes(folder, tmp_path):
     image, picture = tmp_path / "image.mdf", tmp_path / "image.png"
     flags = ["--averages", 10, "--background", "mean", "--system-matrix-background", "--min-frequency", 30e3]
     call(
-        *("reconstruct", folder / "scan.mdf", "-s", folder / "calibration.mdf", "-o", image, "--picture", picture),
+        *(
+            "reconstruct",
+            folder / "scan.mdf",
+            "-s",
+            folder / "calibration.mdf",
+            "-o",
+            image,
+            "--picture",
+            picture,
+        ),
         *("--snr-threshold", 5, "--frames", "0,1,2", *flags),
         *("--set", "iterations=3", "--set", "regularization=1e-3"),
     )
@@ -143,7 +154,13 @@ def test_reconstruct_writes_the_image_that_the_library_makes(folder, tmp_path):
 
 def test_flags_are_the_fields_of_preprocessing(folder):
     out, _ = call("reconstruct", "--help")
-    for name in ("--frames", "--stop-bands", "--transfer-function", "--no-transfer-function", "--snr-threshold"):
+    for name in (
+        "--frames",
+        "--stop-bands",
+        "--transfer-function",
+        "--no-transfer-function",
+        "--snr-threshold",
+    ):
         assert name in out
     assert "[SNRThresh]" in out
 
@@ -173,7 +190,9 @@ def test_an_error_is_one_clear_line(folder, tmp_path, arguments, message):
 
 
 def test_a_calibration_of_another_sequence(folder, tmp_path):
-    _, err = call("reconstruct", folder / "scan.mdf", "-s", folder / "other.mdf", "-o", tmp_path / "i.mdf", code=1)
+    _, err = call(
+        "reconstruct", folder / "scan.mdf", "-s", folder / "other.mdf", "-o", tmp_path / "i.mdf", code=1
+    )
     assert "samples per period: scan 1632, calibration 3168" in err
 
 
@@ -196,7 +215,9 @@ def test_warnings_are_one_line(folder, tmp_path):
     with h5py.File(calibration, "a") as file:
         del file["/calibration/snr"]
     arguments = ["-o", tmp_path / "i.mdf", "--snr-threshold", 5, "--set", "iterations=1"]
-    with pytest.warns(mb.MPIBridgeWarning, match="stores no SNR"):  # pytest listens before the command line does
+    with pytest.warns(
+        mb.MPIBridgeWarning, match="stores no SNR"
+    ):  # pytest listens before the command line does
         call("reconstruct", folder / "scan.mdf", "-s", calibration, *arguments)
 
 
@@ -229,7 +250,9 @@ def test_plugins_and_their_settings():
 
 def test_demo(tmp_path):
     out, _ = call("demo", "--out", tmp_path / "demo")
-    rows = {line.split()[0]: line.split() for line in out.splitlines() if line.startswith(tuple(mb.plugins()))}
+    rows = {
+        line.split()[0]: line.split() for line in out.splitlines() if line.startswith(tuple(mb.plugins()))
+    }
     assert set(rows) == {"kaczmarz", "cgnr", "fista", "tv"}
     for name, row in rows.items():
         assert float(row[-3]) < 0.55, name  # NRMSE; an empty image has 1
@@ -245,7 +268,11 @@ def test_ctrl_c_leaves_no_file(folder, tmp_path):
     command = [sys.executable, "-m", "mpibridge", "reconstruct", str(folder / "scan.mdf"), "-o", str(image)]
     command += ["-s", str(folder / "calibration.mdf"), "--set", "iterations=100000000"]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
     )
     time.sleep(6)
     assert process.poll() is None, process.communicate()

@@ -27,7 +27,9 @@ OPERATORS = {
     "DCT-IV": lambda: sparsify(dense(0), "DCT-IV", reduction=0.3),
     "DCT-II": lambda: sparsify(dense(0), "DCT-II", reduction=0.3),
     "FFT": lambda: sparsify(dense(0), "FFT", reduction=0.3),
-    "sparse, weighted": lambda: sparsify(dense(0), "DCT-II", reduction=0.5).weighted(np.linspace(1, 2, N_ROWS)),
+    "sparse, weighted": lambda: sparsify(dense(0), "DCT-II", reduction=0.5).weighted(
+        np.linspace(1, 2, N_ROWS)
+    ),
     "sparse contrasts": lambda: side_by_side([sparsify(dense(s), "DCT-IV", reduction=0.4) for s in (0, 1)]),
 }
 
@@ -37,7 +39,9 @@ def test_adjoint(name):
     """⟨S c, u⟩ = ⟨c, Sᴴ u⟩, with the shapes of images and data."""
     operator, generator = OPERATORS[name](), np.random.default_rng(3)
     n_frames = 2
-    shape = (operator.n_contrasts, n_frames, *GRID.shape) if operator.n_contrasts > 1 else (n_frames, *GRID.shape)
+    shape = (
+        (operator.n_contrasts, n_frames, *GRID.shape) if operator.n_contrasts > 1 else (n_frames, *GRID.shape)
+    )
     image, data = random_complex(generator, *shape), random_complex(generator, n_frames, N_ROWS)
     forward, adjoint = operator.forward(image), operator.adjoint(data)
     assert forward.shape == data.shape

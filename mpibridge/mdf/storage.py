@@ -7,7 +7,7 @@ storage and virtual datasets are refused: a data file must not make us read othe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,36 +43,51 @@ def hdf5(path: str | Path) -> Iterator[h5py.File]:
         raise MDFError(path, None, f"cannot be read as HDF5 ({error})", "the file is damaged or no MDF file") from error
 
 
-def datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Every dataset of the file by absolute path, in the order of the paths; each group is visited once."""
-    found: dict[str, h5py.Dataset] = {}
-    seen: set[Any] = set()
-    stack: list[tuple[str, h5py.Group]] = [("", file["/"])]
+def objects(
+    file: h5py.File, refuse: Callable[[MDFError], None] | None = None
+) -> dict[str, h5py.Dataset | h5py.Group]:
+    """Every group and dataset of the file by absolute path, in the order of the paths; the root is ``""``.
+
+    refuse: what to do with a link that must not be followed (out of the file, to nowhere, to a group around it), by
+    default to raise the MDFError; if it returns, the link is passed over.
+    """
+    refuse = refuse or _raise
+    found: dict[str, h5py.Dataset | h5py.Group] = {"": file["/"]}
+    stack: list[tuple[str, h5py.Group, frozenset[int]]] = [("", file["/"], frozenset())]
     while stack:
-        prefix, group = stack.pop()
-        key = (group.id.__hash__(), group.name) if group.id is None else h5py.h5o.get_info(group.id).addr
-        if key in seen:
-            continue
-        seen.add(key)
+        prefix, group, above = stack.pop()
+        around = above | {h5py.h5o.get_info(group.id).addr}
         for name in group:
             path = f"{prefix}/{name}"
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-                raise MDFError(file.filename, path, "is a link into another file", "copy the data into this file")
+                refuse(MDFError(file.filename, path, "is a link into another file", "copy the data into this file"))
+                continue
             item = group.get(name)
-            if isinstance(item, h5py.Group):
-                stack.append((path, item))
-            elif isinstance(item, h5py.Dataset):
+            if item is None:
+                refuse(MDFError(file.filename, path, "is a link that leads nowhere", "remove or repair it"))
+            elif isinstance(item, h5py.Group) and h5py.h5o.get_info(item.id).addr in around:
+                refuse(MDFError(file.filename, path, "is a link to a group that contains it", "remove the link"))
+            elif isinstance(item, h5py.Group | h5py.Dataset):
                 found[path] = item
-            elif item is None:
-                raise MDFError(file.filename, path, "is a link that leads nowhere", "remove or repair it")
-            if len(found) + len(seen) > MAX_OBJECTS:
+                if isinstance(item, h5py.Group):
+                    stack.append((path, item, around))
+            if len(found) > MAX_OBJECTS:
                 raise MDFError(file.filename, None, f"has more than {MAX_OBJECTS} objects", "this is no MDF file")
     return dict(sorted(found.items()))
 
 
-def attributes(dataset: h5py.Dataset) -> dict[str, Any]:
-    """The HDF5 attributes of a dataset as plain values (MPIFiles.jl marks special parameters with them)."""
-    return {name: _plain(dataset.attrs[name]) for name in dataset.attrs}
+def _raise(error: MDFError) -> None:
+    raise error
+
+
+def attributes(item: h5py.Dataset | h5py.Group) -> dict[str, Any]:
+    """The HDF5 attributes of a dataset or group as plain values, None for an empty one.
+
+    MPIFiles.jl marks special parameters with them. References, which mean something in this one file only, are left
+    out.
+    """
+    values = {name: _plain(item.attrs[name]) for name in item.attrs}
+    return {name: value for name, value in values.items() if not isinstance(value, h5py.Reference | np.void)}
 
 
 def value(dataset: h5py.Dataset, path: str) -> Any:
@@ -90,9 +105,9 @@ def value(dataset: h5py.Dataset, path: str) -> Any:
         return _plain(dataset.asstr(errors="replace")[()])
     if dataset.dtype.kind not in "biufc" and _complex_dtype(dataset.dtype) is None:
         raise MDFError(file, path, f"has the element type {dataset.dtype}", "MDF knows numbers and texts only")
-    values = dataset[()]
-    as_complex = _complex_dtype(dataset.dtype)
-    return values if as_complex is None else np.asarray(values).view(as_complex)[()]
+    values = np.asarray(dataset[()])
+    values = values.view(_complex_dtype(dataset.dtype) or values.dtype)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)[()]
 
 
 class Source(Protocol):
@@ -109,7 +124,8 @@ class Source(Protocol):
 class StoredArray:
     """One numeric dataset of a file, read on demand; it holds no open file, so it pickles and crosses threads.
 
-    Contiguous data are read through a memory map at ``offset`` bytes, anything else by HDF5, chunk by chunk.
+    Contiguous data are read through a memory map at ``offset`` bytes, anything else by HDF5, chunk by chunk. stamp:
+    size and time of the file when it was opened; data are not taken from another file that has come in its place.
     pairs: the last stored axis of length two is (re, im), as in MDF 1. inserted: an axis of length one that the
     file does not have.
     """
@@ -119,6 +135,7 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: np.dtype
     offset: int | None
+    stamp: tuple[int, int]
     pairs: bool = False
     inserted: int | None = None
 
@@ -138,13 +155,13 @@ class StoredArray:
                 raise MDFError(path, name, f"has shape {shape}", "MDF 1 stores complex data as a last axis of 2")
             shape, dtype = shape[:-1], np.result_type(dtype, np.complex64).newbyteorder(dtype.byteorder)
         offset = dataset.id.get_offset() if dataset.chunks is None else None
-        size = os.path.getsize(path)
+        size, _ = stamp = _stamp(path)
         nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if offset is not None and offset + nbytes > size:
             raise MDFError(path, name, f"needs {nbytes} bytes at {offset}, the file has {size}", "it is truncated")
         if offset is None and dataset.id.get_storage_size() == 0:
             raise MDFError(path, name, "was never written", "the recording holds no data")
-        return cls(str(Path(path).absolute()), name, tuple(int(n) for n in shape), np.dtype(dtype), offset, pairs)
+        return cls(str(Path(path).absolute()), name, tuple(int(n) for n in shape), np.dtype(dtype), offset, stamp, pairs)
 
     def with_axis(self, position: int) -> StoredArray:
         """The same data with an axis of length one at ``position``."""
@@ -154,6 +171,12 @@ class StoredArray:
     def read(self, index: Index) -> np.ndarray:
         """The part ``index`` in native byte order. Raises MDFError if the file is gone, changed or too large."""
         require_memory(self, index)
+        try:
+            changed = _stamp(self.path) != self.stamp
+        except OSError as error:
+            raise MDFError(self.path, None, f"is gone ({error})", "put the file back, or open it elsewhere") from error
+        if changed:
+            raise MDFError(self.path, None, "has changed since it was opened", "open it again")
         if self.offset is None:
             if self.inserted is None:
                 values = self._read_chunks(index, self.shape)
@@ -202,6 +225,11 @@ class StoredArray:
         return values[..., 0] if self.pairs else values
 
 
+def _stamp(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
 def positions(part: slice | np.ndarray, length: int) -> np.ndarray:
     """The positions that a slice or an index array selects from an axis of ``length``."""
     return np.arange(length)[part] if isinstance(part, slice) else np.asarray(part)
@@ -239,6 +267,8 @@ def _complex_dtype(dtype: np.dtype) -> np.dtype | None:
 def _plain(values: Any) -> Any:
     if isinstance(values, bytes):
         return values.decode("utf-8", "replace")
+    if isinstance(values, h5py.Empty):
+        return None
     if isinstance(values, np.ndarray) and values.dtype.kind == "S":
-        return values.astype(str).astype(object)
+        return np.char.decode(values, "utf-8", "replace").astype(object)
     return values

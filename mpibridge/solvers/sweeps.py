@@ -105,19 +105,50 @@ def _fold(p, q, straight, crossed):
         crossed[2 * j + 1] += re
 
 
+@njit(**_options)
+def _substitute(partial, gram, scale, data, penalty, total, re, im):
+    """Solve a block's triangular system for β; leaves s·β in re and im, and adds β to total."""
+    n = len(scale)
+    rest_re = np.empty(n, np.float64)
+    rest_im = np.empty(n, np.float64)
+    for i in range(n):
+        t_re = 0.0
+        t_im = 0.0
+        for c in range(len(partial)):
+            t_re += partial[c, i, 0]
+            t_im += partial[c, i, 1]
+        ratio = penalty * scale[i] * scale[i]
+        rest_re[i] = data[i].real - scale[i] * t_re - ratio * total[i].real
+        rest_im[i] = data[i].imag - scale[i] * t_im - ratio * total[i].imag
+    for j in range(n):
+        s = scale[j]
+        inverse = 1 / (1 + penalty * s * s) if s > 0 else 0.0  # rows of zeros are skipped
+        b_re = rest_re[j] * inverse
+        b_im = rest_im[j] * inverse
+        total[j] += complex(b_re, b_im)
+        re[j] = s * b_re
+        im[j] = s * b_im
+        g_re = gram[j, 0]
+        g_im = gram[j, 1]
+        # to the right of j: the whole column at once, in SIMD, not a chain of dependent sums
+        for i in range(j + 1, n):
+            rest_re[i] -= g_re[i] * b_re - g_im[i] * b_im
+            rest_im[i] -= g_re[i] * b_im + g_im[i] * b_re
+
+
 @njit(parallel=True, **_options)
 def dense_sweep(rows, gram, scale, data, penalty, total, straight, crossed, chunks):
     """One sweep of one frame, in place: blocks of rows, the voxels shared among threads.
 
-    rows: (row, 2·voxel) real view of the complex matrix. gram: (row, block) strict lower triangle of the
-    blocks' Gram matrices of normalised rows (`strict_grams`). scale: (row,) s. data: (row,) s·b. penalty: λ.
+    rows: (row, 2·voxel) real view of the complex matrix. gram: (row, 2, block), the blocks' Gram matrices of
+    normalised rows (`strict_grams`). scale: (row,) s. data: (row,) s·b. penalty: λ.
     total: (row,) z. straight, crossed: (2·voxel,) the image as (re, −im) and (im, re) pairs, so that products
     with a row are plain real dot products. Within a block α solves a triangular system, which is the row by
     row sweep without change (block_kaczmarz.py); the update of a block and the product of the next one need a
     single synchronisation.
     """
     n_rows, width = rows.shape
-    block = gram.shape[1]
+    block = gram.shape[2]
     n_blocks = (n_rows + block - 1) // block
     partial = np.zeros((chunks, block, 2), rows.dtype)
     re = np.zeros(block, rows.dtype)
@@ -144,36 +175,19 @@ def dense_sweep(rows, gram, scale, data, penalty, total, straight, crossed, chun
                 if k < n_blocks:
                     _multiply(rows[first:last], x, y, start, partial[c])
         if k < n_blocks:
-            beta = np.zeros(block, np.complex128)
-            for i in range(last - first):
-                m = first + i
-                s = scale[m]
-                if s == 0:
-                    re[i] = im[i] = 0
-                    continue
-                t_re = 0.0
-                t_im = 0.0
-                for c in range(chunks):
-                    t_re += partial[c, i, 0]
-                    t_im += partial[c, i, 1]
-                ratio = penalty * s * s
-                rest = data[m] - s * complex(t_re, t_im) - ratio * total[m]
-                for j in range(i):
-                    rest -= gram[m, j] * beta[j]
-                beta[i] = rest / (1 + ratio)
-                total[m] += beta[i]
-                re[i] = s * beta[i].real
-                im[i] = s * beta[i].imag
+            _substitute(
+                partial, gram[first:last], scale[first:last], data[first:last], penalty, total[first:last], re, im
+            )
 
 
 @njit(parallel=True, **_options)
 def strict_grams(rows, scale, block):
-    """Strict lower triangles s_i s_j a_i·a_jᴴ within blocks of rows, (row, block) complex128.
+    """Products s_i s_j a_i·a_jᴴ, i > j, within blocks of rows: (row j, real | imaginary part, i in block) float64.
 
     rows: (row, 2·voxel) real view of the complex matrix; scale: (row,).
     """
     n_rows, width = rows.shape
-    gram = np.zeros((n_rows, block), np.complex128)
+    gram = np.zeros((n_rows, 2, block), np.float64)
     n_blocks = (n_rows + block - 1) // block
     for k in prange(n_blocks):
         first = k * block
@@ -198,7 +212,8 @@ def strict_grams(rows, scale, block):
                 _multiply(below, straight[:n], crossed[:n], start, tau)
             for i in range(last - first - 1 - j):
                 m = first + j + 1 + i
-                gram[m, j] = scale[m] * complex(tau[i, 0], tau[i, 1])
+                gram[first + j, 0, j + 1 + i] = scale[m] * tau[i, 0]
+                gram[first + j, 1, j + 1 + i] = scale[m] * tau[i, 1]
     return gram
 
 

@@ -50,7 +50,7 @@ class BlockSystem:
         return np.where(used, 1 / np.sqrt(np.where(used, self.energies, 1)), 0.0)
 
     def row_grams(self) -> np.ndarray:
-        """Gram triangles for `sweeps.dense_sweep`, (row, block), in blocks that fit into the cache."""
+        """Gram triangles for `sweeps.dense_sweep`, (row, 2, block), in blocks that fit into the cache."""
         if "rows" not in self._kept:
             from mpibridge.solvers.sweeps import strict_grams
 

@@ -16,7 +16,9 @@ from mpibridge.solvers import L1, L2, TV
 NORMALIZATIONS = ("system_matrix", "measurement", None)
 
 
-def _check(settings: Any, *, positive: tuple[str, ...] = ("iterations",), other: tuple[str, ...] = ()) -> None:
+def _check(
+    settings: Any, *, positive: tuple[str, ...] = ("iterations",), other: tuple[str, ...] = ()
+) -> None:
     """Counts of at least 1, weights of at least 0, and a known normalization; SettingsError otherwise."""
     for name in positive:
         value = getattr(settings, name)
@@ -27,7 +29,9 @@ def _check(settings: Any, *, positive: tuple[str, ...] = ("iterations",), other:
         if not np.all(np.isfinite(value)) or np.any(np.asarray(value) < 0):
             raise SettingsError(f"{name} must be a number of at least 0, found {value!r}")
     if settings.normalization not in NORMALIZATIONS:
-        raise SettingsError(f"normalization must be one of {NORMALIZATIONS}, found {settings.normalization!r}")
+        raise SettingsError(
+            f"normalization must be one of {NORMALIZATIONS}, found {settings.normalization!r}"
+        )
 
 
 def _image(problem: SpectralProblem, columns: Any) -> Result:
@@ -51,7 +55,9 @@ class KaczmarzSettings:
 
     iterations: int = 10  # sweeps over all rows, at least 1
     regularization: float = 0.0  # λ of ‖Sc − u‖² + λ‖c‖², relative to the normalization
-    normalization: str | None = "system_matrix"  # what λ is relative to: "system_matrix", "measurement" or None
+    normalization: str | None = (
+        "system_matrix"  # what λ is relative to: "system_matrix", "measurement" or None
+    )
     real: bool = True  # project to real images after every sweep
     positive: bool = True  # and to non-negative ones (needs real)
     l1: float = 0.0  # soft threshold after every sweep, relative like λ

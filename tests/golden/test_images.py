@@ -18,7 +18,14 @@ TIGHT, LONG, GRADIENT, CONJUGATE, ALTERNATING = 1e-5, 2e-5, 5e-5, 1e-3, 2e-2
 """Kaczmarz; Kaczmarz of 20 sweeps; FISTA and POGM; CGNR; ADMM and split Bregman (they accumulate in float32)."""
 
 
-def case(settings=None, preprocessing=None, tolerance=TIGHT, scan="measurement", calibration="calibration", base=BASE):
+def case(
+    settings=None,
+    preprocessing=None,
+    tolerance=TIGHT,
+    scan="measurement",
+    calibration="calibration",
+    base=BASE,
+):
     settings = {"iterations": 3, "regularization": 0.01} | (settings or {})
     return settings, base | (preprocessing or {}), tolerance, scan, calibration
 
@@ -188,7 +195,9 @@ def test_volume(entry, more, expected_more):
     grid = {
         "volume": None,
         "volume_grid": mb.Grid((9, 8, 6), (0.030 * 0.8, 0.029 * 0.8, 0.015 * 0.8), (0.0, 0.001, -0.0005)),
-        "volume_extrapolated": mb.Grid((9, 8, 5), (0.030 * 9 / 7, 0.029 * 8 / 6, 0.015), (0.0, 0.001, -0.0005)),
+        "volume_extrapolated": mb.Grid(
+            (9, 8, 5), (0.030 * 9 / 7, 0.029 * 8 / 6, 0.015), (0.0, 0.001, -0.0005)
+        ),
     }[entry]
     correction = {"background": "mean", "system_matrix_background": True} if entry == "volume" else {}
     image = mb.reconstruct(
@@ -198,7 +207,9 @@ def test_volume(entry, more, expected_more):
         iterations=10,
         regularization=1e-2,
     )
-    tolerance = 2e-2 if entry == "volume_extrapolated" else TIGHT  # see CHANGELOG: our fill is the converged one
+    tolerance = (
+        2e-2 if entry == "volume_extrapolated" else TIGHT
+    )  # see CHANGELOG: our fill is the converged one
     assert relative_error(image.concentration, expected_more(f"image/{entry}/data")[..., 0]) < tolerance
 
 

@@ -55,7 +55,9 @@ def test_header(single_patch, expected):
 
 
 def test_version_1_measurement(more, expected_more):
-    assert relative_error(spectra(read(more / "v1_measurement.mdf")), expected_more("v1/measurement_fd")) < 1e-6
+    assert (
+        relative_error(spectra(read(more / "v1_measurement.mdf")), expected_more("v1/measurement_fd")) < 1e-6
+    )
 
 
 def test_measurement_written_by_mpifiles(more, expected_more):

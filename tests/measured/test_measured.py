@@ -12,7 +12,9 @@ from mpibridge.mdf.header import Header
 from tests.relative import relative_error
 
 
-def header(*, n_samples: int, bandwidth: float, n_receivers: int, cycle: float, divider: int, base: float) -> dict:
+def header(
+    *, n_samples: int, bandwidth: float, n_receivers: int, cycle: float, divider: int, base: float
+) -> dict:
     """The least a header must say for a reconstruction, one drive-field channel."""
     drive, receive = "/acquisition/drivefield", "/acquisition/receiver"
     return {
@@ -32,7 +34,9 @@ def header(*, n_samples: int, bandwidth: float, n_receivers: int, cycle: float, 
     }
 
 
-def calibration(matrix: np.ndarray, said: dict, grid: mb.Grid, background: np.ndarray | None = None) -> xr.Dataset:
+def calibration(
+    matrix: np.ndarray, said: dict, grid: mb.Grid, background: np.ndarray | None = None
+) -> xr.Dataset:
     """matrix: (receiver, frequency, voxel); background: (receiver, frequency, frame)."""
     n_bins = matrix.shape[1]
     step = 2 * said["/acquisition/receiver/bandwidth"] / said["/acquisition/receiver/numSamplingPoints"]
@@ -101,7 +105,12 @@ def test_encoding_array(entry, regularization, iterations, tolerance, shared, tm
     grid = mb.Grid((8, 8, 1), (0.08, 0.08, 0.01))
     mb.save(tmp_path / "calibration.mdf", calibration(matrix[None], said, grid))
     scan = xr.Dataset(
-        {"spectrum": (("frame", "period", "receiver", "frequency"), phantoms[:, None, None].astype(np.complex64))},
+        {
+            "spectrum": (
+                ("frame", "period", "receiver", "frequency"),
+                phantoms[:, None, None].astype(np.complex64),
+            )
+        },
         {"bin": ("frequency", np.arange(n_rows))},
         said | {"kind": "measurement"},
     )
@@ -122,7 +131,9 @@ def test_head_scanner_finds_the_deltas(shared, tmp_path):
     with h5py.File(shared / "data/real/head-scanner/systemMatrixNew.h5") as file:
         lines = file["matrix"][...].reshape(3, 10, 152)
     first, second = lines[0], lines[1]
-    said = header(n_samples=152, bandwidth=1953125.0, n_receivers=1, cycle=3.8912e-5, divider=4864, base=125e6)
+    said = header(
+        n_samples=152, bandwidth=1953125.0, n_receivers=1, cycle=3.8912e-5, divider=4864, base=125e6
+    )
     grid = mb.Grid((9, 1, 1), (0.09, 0.01, 0.01), (0.156, -0.0112, 0.0))
     spectra = np.fft.rfft(second).T[None]
     mb.save(tmp_path / "line2.mdf", calibration(spectra[..., 1:], said, grid, spectra[..., :1]))
