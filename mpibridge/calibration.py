@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +13,13 @@ import xarray as xr
 from mpibridge.errors import MDFError, MPIBridgeWarning, SettingsError
 from mpibridge.gridding import extrapolate, interpolate
 from mpibridge.mdf.header import Header
+from mpibridge.mdf.lazy import as_slice
 from mpibridge.mdf.schema import DATA
 from mpibridge.model import CALIBRATION, GRID_DIMS, SNR_DIMS, Grid
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.signals import uses_transfer_function
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 4 * 2**20
 """Rows are read in blocks of about this size, so that a block is all that is held twice."""
 Background = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -52,7 +55,7 @@ def select_rows(calibration: xr.Dataset, preprocessing: Preprocessing | None = N
     the SNR of the first period counts).
     """
     settings = preprocessing or Preprocessing()
-    _require_calibration(calibration)
+    require_calibration(calibration)
     header = Header(calibration.attrs)
     bins = calibration["bin"].values
     frequencies = header.frequencies
@@ -96,7 +99,7 @@ def select_rows(calibration: xr.Dataset, preprocessing: Preprocessing | None = N
 
 def snr(calibration: xr.Dataset) -> xr.DataArray:
     """Signal-to-noise ratio (period, receiver, frequency): the file's own, else computed with a warning."""
-    _require_calibration(calibration)
+    require_calibration(calibration)
     if "snr" in calibration:
         return calibration["snr"]
     warnings.warn(
@@ -157,9 +160,9 @@ def system_matrix_rows(
     Raises MDFError for NaN. Source: MPIFiles.jl `getSystemMatrix`, MPIReco.jl `getSF`.
     """
     settings = preprocessing or Preprocessing()
-    _require_calibration(calibration)
+    require_calibration(calibration)
     header = Header(calibration.attrs)
-    matrix = calibration["system_matrix"]
+    matrix = calibration["system_matrix"].variable  # labels would be carried through every block
     n_periods, shape = matrix.sizes["period"], tuple(matrix.sizes[dim] for dim in GRID_DIMS)
     out = np.empty((n_periods * len(rows), *shape), np.complex64)
     where = positions_of_bins(calibration, rows.bins)
@@ -168,21 +171,29 @@ def system_matrix_rows(
         calibration["transfer_function"].values if uses_transfer_function(calibration, settings) else None
     )
     step = max(1, BLOCK_BYTES // max(1, int(np.prod(shape)) * 8))
-    for period in range(n_periods):
-        for receiver in np.unique(rows.receivers):
-            members = np.flatnonzero(rows.receivers == receiver)
-            for first in range(0, len(members), step):
-                block = members[first : first + step]
-                bins = where[block]
-                values = matrix.isel(period=period, receiver=receiver, frequency=bins).values
-                if not np.isfinite(values.sum()):
-                    found = f"holds NaN or infinite values in receiver {receiver}, bins among {rows.bins[block][:5]}…"
-                    raise MDFError(header.source, DATA, found, "leave these frequencies out")
-                if background is not None:
-                    values = _minus_background(calibration, background, values, period, int(receiver), bins)
-                if transfer is not None:
-                    values = values / transfer[receiver, bins][:, None, None, None]
-                out[period * len(rows) + block] = values
+
+    def fill(period: int, receiver: int, block: slice | np.ndarray) -> None:
+        bins = where[block]
+        values = matrix.isel(period=period, receiver=receiver, frequency=bins).values
+        # The sum of squares is quicker than looking at every value; it may also overflow, so then we look.
+        if not np.isfinite(np.vdot(values, values)) and not np.isfinite(values).all():
+            found = f"holds NaN or infinite values in receiver {receiver}, bins among {rows.bins[block][:5]}…"
+            raise MDFError(header.source, DATA, found, "leave these frequencies out")
+        if background is not None:
+            values = _minus_background(calibration, background, values, period, receiver, bins)
+        if transfer is not None:
+            values = values / transfer[receiver, bins][:, None, None, None]
+        out[period * len(rows) : (period + 1) * len(rows)][block] = values
+
+    blocks = [
+        (period, int(receiver), as_slice(members[first : first + step]))
+        for period in range(n_periods)
+        for receiver in np.unique(rows.receivers)
+        for members in [np.flatnonzero(rows.receivers == receiver)]
+        for first in range(0, len(members), step)
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # copying lets other threads run
+        list(threads.map(lambda block: fill(*block), blocks))
     grid = calibration_grid(calibration)
     if grid is not None:
         coordinates = grid.coordinates()
@@ -229,7 +240,8 @@ def positions_of_bins(calibration: xr.Dataset, bins: np.ndarray) -> np.ndarray:
     return where
 
 
-def _require_calibration(calibration: xr.Dataset) -> None:
+def require_calibration(calibration: xr.Dataset) -> None:
+    """MDFError unless the dataset is a calibration."""
     if calibration.attrs.get("kind", CALIBRATION) != CALIBRATION or "system_matrix" not in calibration:
         raise MDFError(
             Header(calibration.attrs).source,

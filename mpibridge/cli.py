@@ -17,7 +17,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from mpibridge import __version__, settings
-from mpibridge.errors import MPIBridgeError, SettingsError
+from mpibridge.errors import MPIBridgeError, MPIBridgeWarning, PluginError, SettingsError
 from mpibridge.preprocessing import Preprocessing
 
 ERRORS = (MPIBridgeError, NotImplementedError, OSError)
@@ -33,6 +33,7 @@ class _Commands(TyperGroup):
 
         with warnings.catch_warnings():
             warnings.showwarning = warn
+            warnings.simplefilter("always", MPIBridgeWarning)
             try:
                 return super().invoke(ctx)
             except ERRORS as error:
@@ -229,10 +230,13 @@ def plugins(
     if name is None:
         table = Table("plugin", "takes", "summary", "package", box=None, pad_edge=False)
         for entry in registry.plugins().values():
-            cls = entry.load()
-            table.add_row(
-                entry.name, cls.takes.__name__, (inspect.getdoc(cls) or "").split("\n")[0], entry.package
-            )
+            try:
+                cls = entry.load()
+            except PluginError as error:  # the others still work
+                table.add_row(entry.name, "?", str(error).replace("[", r"\["), entry.package)
+                continue
+            summary = (inspect.getdoc(cls) or "").split(". ")[0]
+            table.add_row(entry.name, cls.takes.__name__, summary, entry.package)
     else:
         cls = registry.load(name)
         _show(f"{name}: {inspect.getdoc(cls) or ''}\n")

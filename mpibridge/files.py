@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from mpibridge import model
-from mpibridge.errors import MismatchError
-
 if TYPE_CHECKING:
     from mpibridge.mdf.validate import Problem
 
@@ -20,18 +17,17 @@ def open(path: str | Path, system_matrix: str | Path | xr.Dataset | None = None)
     system_matrix: the calibration that belongs to this scan, a path or an opened one; it is noted in
     ``attrs["system_matrix"]`` (the absolute path, or the dataset itself if it came from no file) and
     `mpibridge.reconstruct` uses it unless told otherwise. ``scan.mpi`` answers questions about the header.
-    Raises MDFError if a file is no sound MDF file, MismatchError if ``system_matrix`` is no calibration.
+    Raises MDFError if a file is no sound MDF file or ``system_matrix`` is no calibration.
     """
     import mpibridge.accessor  # noqa: F401  (registers Dataset.mpi)
+    from mpibridge.calibration import require_calibration
     from mpibridge.mdf.reader import read
 
     scan = read(path)
     if system_matrix is None:
         return scan
     calibration = system_matrix if isinstance(system_matrix, xr.Dataset) else read(system_matrix)
-    if (kind := calibration.attrs.get("kind")) != model.CALIBRATION:
-        source = calibration.attrs.get("source", "the given dataset")
-        raise MismatchError(f"{source} is a {kind}, no calibration; pass the file of a system matrix")
+    require_calibration(calibration)
     return scan.assign_attrs(system_matrix=calibration.attrs.get("source", calibration))
 
 

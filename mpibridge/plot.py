@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORMAP = "inferno"
-MAX_PANELS = 12
+MAX_PANELS, MAX_COLUMNS = 12, 6
 Picture = xr.Dataset | xr.DataArray
 
 
@@ -108,12 +108,12 @@ def _title(picture: Picture) -> str:
 
 
 def _figure(panels: Mapping[str, xr.DataArray], unit: str, title: str) -> Figure:
-    """Panels (y, x) in rows of at most four with one colour bar; y points up."""
+    """Panels (y, x) in rows with one colour bar; y points up."""
     from matplotlib.figure import Figure
 
-    n_columns = min(4, len(panels))
+    n_columns = min(MAX_COLUMNS, len(panels))
     n_rows = -(-len(panels) // n_columns)
-    figure = Figure(figsize=(3.0 * n_columns + 1.2, 2.9 * n_rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(2.6 * n_columns + 1.2, 2.6 * n_rows + 0.5), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     low = min(0.0, *(float(panel.min()) for panel in panels.values()))
     high = max(float(panel.max()) for panel in panels.values())

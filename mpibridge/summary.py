@@ -182,4 +182,4 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{name}={_plain(item)}" for name, item in value.items())
     if isinstance(value, list):
         return "; ".join(map(_plain, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

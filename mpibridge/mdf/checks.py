@@ -1,4 +1,4 @@
-"""Does the header of a file agree with its data? `check_header` refuses what cannot be read without guessing."""
+"""Does the header of a file agree with its data? `check_layout` refuses what cannot be read without guessing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from mpibridge import model
 from mpibridge.errors import MDFError
 from mpibridge.mdf.header import Header
-from mpibridge.mdf.schema import DATA, IMAGE, SCHEMA
+from mpibridge.mdf.schema import DATA, IMAGE, SNR, SUBSAMPLING
 from mpibridge.mdf.storage import StoredArray
-
-SUBSAMPLING = "/measurement/subsamplingIndices"
+from mpibridge.mdf.values import LONGEST, check_positions, check_ranks
+from mpibridge.transforms import NAMES as TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -32,81 +32,88 @@ class Frames:
     grid_shape: tuple[int, int, int]
 
 
-def check_header(path: Path, kind: str, header: dict[str, Any], stored: dict[str, StoredArray]) -> Frames:
+def check_layout(path: Path, kind: str, header: dict[str, Any], stored: dict[str, StoredArray]) -> Frames:
     """Check every count, rank, selection and permutation that reading relies on, against the stored shapes.
 
     Raises MDFError with the dataset, what was found and what to do.
     """
-    _check_types(path, header)
+    check_ranks(path, header)
     if kind == model.RECONSTRUCTION:
         return _reconstruction(path, header, stored)
-    said, data = Header(header), stored[DATA]
-    fourier = said.flag("isFourierTransformed")
-    if len(data.shape) == 3:  # 1.0.x leaves the patch axis out
-        at = 0 if said.flag("isFastFrameAxis") else 1
-        data = stored[DATA] = data.with_axis(at)
-    if len(data.shape) != 4:
-        raise MDFError(path, data.name, f"has {len(data.shape)} axes {data.shape}", "four are wanted (frame, period, receiver, sample or frequency)")  # fmt: skip
-    if fourier and data.dtype.kind != "c":
-        raise MDFError(path, data.name, f"is {data.dtype}", "Fourier transformed data are complex: check /measurement/isFourierTransformed")  # fmt: skip
-    if not fourier and data.dtype.kind == "c":
-        raise MDFError(path, data.name, f"is {data.dtype}", "time data are real: check /measurement/isFourierTransformed")  # fmt: skip
+    said = Header(header)
+    data = stored[DATA] = _samples(path, said, stored[DATA])
     fast = said.flag("isFastFrameAxis")
     n_frames, n_periods, n_receivers, n_last = (data.shape[3], *data.shape[:3]) if fast else data.shape
     _count(path, header, "/acquisition/numPeriodsPerFrame", n_periods, "periods")
     _count(path, header, "/acquisition/receiver/numChannels", n_receivers, "receivers")
-    if not np.isfinite(said.bandwidth) or said.bandwidth <= 0:
-        raise MDFError(path, "/acquisition/receiver/bandwidth", f"is {said.bandwidth}", "a positive number of hertz is wanted")  # fmt: skip
-    if said.n_samples < 1:
-        raise MDFError(path, "/acquisition/receiver/numSamplingPoints", f"is {said.n_samples}", "a positive number is wanted")  # fmt: skip
+    factors = said.conversion_factors
+    if factors is not None and len(factors) != n_receivers:
+        found = f"has shape {factors.shape}"
+        raise MDFError(
+            path, "/acquisition/receiver/dataConversionFactor", found, f"({n_receivers}, 2) is wanted"
+        )
+    for name in ("/acquisition/receiver/bandwidth", "/acquisition/receiver/numSamplingPoints"):
+        said[name]  # raises the error that names what is missing
     _check_samples(path, header, said, n_last)
-    sparse = said.flag("isSparsityTransformed")
-    if not sparse:
+    if n_frames > LONGEST:
+        raise MDFError(path, data.name, f"claims {n_frames} frames", "the file is damaged")
+    if not said.flag("isSparsityTransformed"):
         _count(path, header, "/acquisition/numFrames", n_frames, "frames")
-    background = np.ravel(header.get("/measurement/isBackgroundFrame", np.zeros(n_frames, np.int8)))
+    background = header.get("/measurement/isBackgroundFrame", np.zeros(n_frames, np.int8))
     if len(background) != n_frames:
-        raise MDFError(path, "/measurement/isBackgroundFrame", f"has {len(background)} entries, the data {n_frames} frames", "they must agree")  # fmt: skip
+        found = f"has {len(background)} entries, the data {n_frames} frames"
+        raise MDFError(path, "/measurement/isBackgroundFrame", found, "they must agree")
     mask = background.astype(bool)
     if kind == model.MEASUREMENT:
         return Frames(mask, _permutation(path, header, n_frames), np.arange(n_frames), (1, 1, n_frames))
     return _calibration(path, header, said, stored, mask)
 
 
+def _samples(path: Path, said: Header, data: StoredArray) -> StoredArray:
+    """The stored samples with four axes."""
+    if len(data.shape) == 3:  # 1.0.x leaves the patch axis out
+        data = data.with_axis(0 if said.flag("isFastFrameAxis") else 1)
+    if len(data.shape) != 4:
+        found = f"has {len(data.shape)} axes {data.shape}"
+        raise MDFError(
+            path, data.name, found, "four are wanted (frame, period, receiver, sample or frequency)"
+        )
+    fourier = said.flag("isFourierTransformed")
+    if fourier != (data.dtype.kind == "c"):
+        rule = "Fourier transformed data are complex" if fourier else "time data are real"
+        raise MDFError(
+            path, data.name, f"is {data.dtype}", f"{rule}: check /measurement/isFourierTransformed"
+        )
+    return data
+
+
 def _calibration(
     path: Path, header: dict[str, Any], said: Header, stored: dict[str, StoredArray], mask: np.ndarray
 ) -> Frames:
     n_background = int(mask.sum())
+    n_foreground = len(mask) - n_background
     sparse = said.flag("isSparsityTransformed")
     size = header.get("/calibration/size")
-    n_foreground = len(mask) - n_background
-    if size is None:
+    shape = (1, 1, n_foreground)
+    if size is not None:
+        shape = _grid_shape(path, "/calibration/size", size)
+        n_voxels = int(np.prod(shape))
         if sparse:
-            raise MDFError(path, "/calibration/size", "is missing", "a sparse system matrix cannot be read without it")
-        shape = (1, 1, n_foreground)
-    else:
-        size = np.ravel(size)
-        if len(size) != 3 or np.any(size < 1) or np.any(size > 2**31):
-            raise MDFError(path, "/calibration/size", f"is {size.tolist()}", "three positive numbers are wanted")
-        shape = tuple(int(n) for n in size[::-1])
-        n_voxels = int(np.prod(size.astype(object)))
-        if sparse:
-            n_background = _check_sparse(path, said, stored, mask, n_voxels)
+            _check_sparse(path, said, stored, mask, n_voxels)
             n_foreground = n_voxels
         elif n_voxels != n_foreground:
-            raise MDFError(path, "/calibration/size", f"is {size.tolist()} = {n_voxels} voxels, the file has {n_foreground} foreground frames", "they must agree")  # fmt: skip
+            found = f"is {size.tolist()} = {n_voxels} voxels, the file has {n_foreground} foreground frames"
+            raise MDFError(path, "/calibration/size", found, "they must agree")
+    elif sparse:
+        raise MDFError(
+            path, "/calibration/size", "is missing", "a sparse system matrix cannot be read without it"
+        )
     if n_foreground == 0:
-        raise MDFError(path, "/measurement/isBackgroundFrame", "marks every frame as background", "a calibration needs foreground frames")  # fmt: skip
-    for name in ("fieldOfView", "fieldOfViewCenter"):
-        extent = header.get(f"/calibration/{name}")
-        if extent is not None and (np.shape(extent) != (3,) or not np.all(np.isfinite(extent))):
-            raise MDFError(path, f"/calibration/{name}", f"is {extent}", "three lengths in metres are wanted")
-    if np.any(np.asarray(header.get("/calibration/fieldOfView", 0.0)) < 0):
-        raise MDFError(path, "/calibration/fieldOfView", f"is {header['/calibration/fieldOfView']}", "lengths are not negative")  # fmt: skip
-    if (snr := stored.get("/calibration/snr")) is not None:
-        _, n_receivers, n_last = stored[DATA].shape[:3] if said.flag("isFastFrameAxis") else stored[DATA].shape[1:]
-        n_bins = n_last if said.flag("isFourierTransformed") else said.n_frequencies
-        if snr.shape[-2:] != (n_receivers, n_bins) or len(snr.shape) not in (2, 3) or snr.shape[0] < 1:
-            raise MDFError(path, "/calibration/snr", f"has shape {snr.shape}", f"(period, {n_receivers}, {n_bins}) is wanted")  # fmt: skip
+        found = "marks every frame as background"
+        raise MDFError(path, "/measurement/isBackgroundFrame", found, "a calibration needs foreground frames")
+    _check_extent(path, header, "/calibration")
+    if (snr := stored.get(SNR)) is not None:
+        stored[SNR] = _snr(path, said, stored[DATA].shape, snr)
     order = _permutation(path, header, n_foreground + n_background)
     if not sparse:
         order = np.concatenate([order[~mask], order[mask]])
@@ -122,50 +129,75 @@ def meandering(shape: tuple[int, int, int]) -> np.ndarray:
     shape: (z, y, x). Source: MPIFiles.jl `meanderingFramePermutation`.
     """
     z, y, x = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
-    nz, ny, nx = shape
+    _, ny, nx = shape
     x = np.where((y + z) % 2 == 1, nx - 1 - x, x)
     y = np.where(z % 2 == 1, ny - 1 - y, y)
     return ((z * ny + y) * nx + x).ravel()
 
 
+def _snr(path: Path, said: Header, data: tuple[int, ...], snr: StoredArray) -> StoredArray:
+    """The stored SNR with three axes (period, receiver, frequency) that agree with the ``data`` shape."""
+    n_periods, n_receivers, n_last = data[:3] if said.flag("isFastFrameAxis") else data[1:]
+    wanted = (n_periods, n_receivers, n_last if said.flag("isFourierTransformed") else said.n_frequencies)
+    if len(snr.shape) == 2:  # (C, K) in 1.0.x
+        snr = snr.with_axis(0)
+    if snr.shape != wanted or snr.dtype.kind == "c":
+        raise MDFError(
+            path, SNR, f"has shape {snr.shape} of {snr.dtype}", f"real numbers {wanted} are wanted"
+        )
+    return snr
+
+
 def _check_sparse(
     path: Path, said: Header, stored: dict[str, StoredArray], mask: np.ndarray, n_voxels: int
-) -> int:
-    """Number of background frames of a sparsity-transformed calibration."""
+) -> None:
     data, indices = stored[DATA], stored.get(SUBSAMPLING)
     if not (said.flag("isFourierTransformed") and said.flag("isFastFrameAxis")):
-        raise MDFError(path, "/measurement/isSparsityTransformed", "is set for data that are not Fourier transformed with the frame axis last", "MDF 2.1 wants both")  # fmt: skip
+        found = "is set for data that are not Fourier transformed with the frame axis last"
+        raise MDFError(path, "/measurement/isSparsityTransformed", found, "MDF 2.1 wants both")
+    name = "/measurement/sparsityTransformation"
+    if (transform := said[name]) not in TRANSFORMS:
+        raise MDFError(path, name, f"is {transform!r}", f"known are {', '.join(TRANSFORMS)}")
     if indices is None or indices.dtype.kind not in "iu":
         raise MDFError(path, SUBSAMPLING, "is missing or not integer", "a sparse system matrix needs it")
     n_kept = int((~mask).sum())
     if indices.shape != (*data.shape[:3], n_kept):
-        raise MDFError(path, SUBSAMPLING, f"has shape {indices.shape}", f"{(*data.shape[:3], n_kept)} is wanted")
+        raise MDFError(
+            path, SUBSAMPLING, f"has shape {indices.shape}", f"{(*data.shape[:3], n_kept)} is wanted"
+        )
     if n_kept > n_voxels:
-        raise MDFError(path, SUBSAMPLING, f"keeps {n_kept} coefficients of {n_voxels}", "check /calibration/size")
+        raise MDFError(
+            path, SUBSAMPLING, f"keeps {n_kept} coefficients of {n_voxels}", "check /calibration/size"
+        )
     if mask[:n_kept].any():
-        raise MDFError(path, "/measurement/isBackgroundFrame", "marks frames before the coefficients", "background comes last in a sparse file")  # fmt: skip
-    every = indices.read((slice(None),) * 4)
-    if every.min() < 1 or every.max() > n_voxels:
-        raise MDFError(path, SUBSAMPLING, f"runs from {every.min()} to {every.max()}", f"1 to {n_voxels} is allowed")
-    return int(mask.sum())
+        found = "marks frames before the coefficients"
+        raise MDFError(
+            path, "/measurement/isBackgroundFrame", found, "background comes last in a sparse file"
+        )
 
 
 def _check_samples(path: Path, header: dict[str, Any], said: Header, n_last: int) -> None:
     name = "/measurement/frequencySelection"
     if not said.flag("isFourierTransformed"):
         if n_last != said.n_samples:
-            raise MDFError(path, DATA, f"has {n_last} samples per period, the header says {said.n_samples}", "check /acquisition/receiver/numSamplingPoints")  # fmt: skip
+            found = f"has {n_last} samples per period, the header says {said.n_samples}"
+            raise MDFError(path, DATA, found, "check /acquisition/receiver/numSamplingPoints")
         if said.flag("isFrequencySelection"):
-            raise MDFError(path, "/measurement/isFrequencySelection", "is set for time data", "it needs isFourierTransformed")  # fmt: skip
+            found = "is set for time data"
+            raise MDFError(path, "/measurement/isFrequencySelection", found, "it needs isFourierTransformed")
     elif said.flag("isFrequencySelection"):
         if name not in header:
             raise MDFError(path, name, "is missing", "isFrequencySelection is set")
-        selection = np.ravel(header[name])
+        selection = header[name]
         if len(selection) != n_last:
-            raise MDFError(path, name, f"has {len(selection)} entries, the data {n_last} frequencies", "they must agree")  # fmt: skip
-        _check_positions(path, name, selection, said.n_frequencies)
+            found = f"has {len(selection)} entries, the data {n_last} frequencies"
+            raise MDFError(path, name, found, "they must agree")
+        check_positions(path, name, selection, said.n_frequencies)
     elif n_last != said.n_frequencies:
-        raise MDFError(path, DATA, f"has {n_last} frequencies, {said.n_samples} samples give {said.n_frequencies}", "set isFrequencySelection and frequencySelection if only some are stored")  # fmt: skip
+        found = f"has {n_last} frequencies, {said.n_samples} samples give {said.n_frequencies}"
+        raise MDFError(
+            path, DATA, found, "set isFrequencySelection and frequencySelection if only some are stored"
+        )
 
 
 def _permutation(path: Path, header: dict[str, Any], n_frames: int) -> np.ndarray:
@@ -175,18 +207,11 @@ def _permutation(path: Path, header: dict[str, Any], n_frames: int) -> np.ndarra
         return np.arange(n_frames)
     if name not in header:
         raise MDFError(path, name, "is missing", "isFramePermutation is set")
-    order = np.ravel(header[name])
+    order = header[name]
     if len(order) != n_frames:
         raise MDFError(path, name, f"has {len(order)} entries for {n_frames} frames", "they must agree")
-    _check_positions(path, name, order, n_frames)
+    check_positions(path, name, order, n_frames)
     return order.astype(np.int64) - 1
-
-
-def _check_positions(path: Path, name: str, values: np.ndarray, limit: int) -> None:
-    if values.dtype.kind not in "iu" or values.min() < 1 or values.max() > limit:
-        raise MDFError(path, name, f"runs from {values.min()} to {values.max()}", f"whole numbers from 1 to {limit} are allowed")  # fmt: skip
-    if len(np.unique(values)) != len(values):
-        raise MDFError(path, name, "names a position twice", "every position occurs once")
 
 
 def _reconstruction(path: Path, header: dict[str, Any], stored: dict[str, StoredArray]) -> Frames:
@@ -196,36 +221,35 @@ def _reconstruction(path: Path, header: dict[str, Any], stored: dict[str, Stored
     if len(image.shape) != 3:
         raise MDFError(path, IMAGE, f"has shape {image.shape}", "(frame, voxel, contrast) is wanted")
     n_frames, n_voxels, _ = image.shape
-    size = np.ravel(header.get("/reconstruction/size", [n_voxels, 1, 1]))
-    if len(size) != 3 or np.any(size < 1) or int(np.prod(size.astype(object))) != n_voxels:
-        raise MDFError(path, "/reconstruction/size", f"is {size.tolist()}, the data have {n_voxels} voxels", "their product must agree")  # fmt: skip
-    for name in ("fieldOfView", "fieldOfViewCenter"):
-        extent = header.get(f"/reconstruction/{name}")
-        if extent is not None and (np.shape(extent) != (3,) or not np.all(np.isfinite(extent))):
-            raise MDFError(path, f"/reconstruction/{name}", f"is {extent}", "three lengths in metres are wanted")
-    if np.any(np.asarray(header.get("/reconstruction/fieldOfView", 0.0)) < 0):
-        raise MDFError(path, "/reconstruction/fieldOfView", "is negative", "lengths are not negative")
-    nz, ny, nx = (int(n) for n in size[::-1])
-    return Frames(np.zeros(n_frames, bool), np.arange(n_frames), np.arange(n_voxels), (nz, ny, nx))
+    if max(n_frames, n_voxels) > LONGEST:
+        raise MDFError(path, IMAGE, f"claims {n_frames} frames of {n_voxels} voxels", "the file is damaged")
+    size = header.get("/reconstruction/size", np.array([n_voxels, 1, 1]))
+    shape = _grid_shape(path, "/reconstruction/size", size)
+    if np.prod(shape) != n_voxels:
+        found = f"is {size.tolist()}, the data have {n_voxels} voxels"
+        raise MDFError(path, "/reconstruction/size", found, "their product must agree")
+    _check_extent(path, header, "/reconstruction")
+    return Frames(np.zeros(n_frames, bool), np.arange(n_frames), np.arange(n_voxels), shape)
 
 
-def _check_types(path: Path, header: dict[str, Any]) -> None:
-    """Every known dataset has the kind of value and the number of axes that the schema says."""
-    for name, entry in SCHEMA.items():
-        if (value := header.get(name)) is None:
+def _grid_shape(path: Path, name: str, size: np.ndarray) -> tuple[int, int, int]:
+    """(z, y, x) of a stored size (x, y, z)."""
+    if np.any(size < 1) or np.prod(size.astype(object)) > LONGEST:
+        raise MDFError(
+            path, name, f"is {size.tolist()}", f"three positive numbers are wanted, at most {LONGEST} voxels"
+        )
+    nx, ny, nz = (int(n) for n in size)
+    return nz, ny, nx
+
+
+def _check_extent(path: Path, header: dict[str, Any], group: str) -> None:
+    for name in (f"{group}/fieldOfView", f"{group}/fieldOfViewCenter"):
+        if (extent := header.get(name)) is None:
             continue
-        is_text = isinstance(value, str) or np.asarray(value).dtype.kind in "OUS"
-        if is_text != (entry.type == "str"):
-            raise MDFError(path, name, f"is {value!r}"[:200], f"{'text' if entry.type == 'str' else 'a number'} is wanted")  # fmt: skip
-        rank = len(entry.letters)
-        if np.ndim(value) != rank and not (rank == 0 and np.size(value) == 1):
-            raise MDFError(path, name, f"has {np.ndim(value)} axes (shape {np.shape(value)})", f"{rank} are wanted ({' × '.join(entry.letters) or 'a scalar'})")  # fmt: skip
-        if rank == 0 and np.ndim(value):
-            header[name] = value = np.ravel(value)[0]
-        if entry.type in ("int", "flag") and np.any(np.asarray(value) != np.round(np.asarray(value, float))):
-            raise MDFError(path, name, f"is {value!r}"[:200], "whole numbers are wanted")
-        if 0 in np.shape(value):
-            raise MDFError(path, name, f"is empty (shape {np.shape(value)})", "write a value or remove the dataset")
+        if not np.all(np.abs(extent) < 1e6) or (name.endswith("View") and np.any(extent < 0)):
+            raise MDFError(
+                path, name, f"is {extent}", "three lengths in metres are wanted, an extent not negative"
+            )
 
 
 def _count(path: Path, header: dict[str, Any], name: str, found: int, what: str) -> None:

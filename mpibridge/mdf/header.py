@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpibridge.errors import MDFError
 from mpibridge.mdf.schema import SCHEMA
-from mpibridge.model import Grid
+from mpibridge.model import GRID_DIMS, Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 DEFAULT_GRADIENT = np.diag([1.0, 1.0, -2.0])[None, None]
 """MPIFiles.jl `acqGradient` of a file that has none, T/m."""
@@ -184,3 +187,43 @@ class Header:
         table[bins[inside], : len(cycles)] = factors[inside]
         table[bins[inside], 3] = order[inside]
         return table
+
+
+def dataset_grid(dataset: xr.Dataset) -> Grid | None:
+    """The grid that the coordinates z, y, x of a calibration or an image lie on; None if it has no such coordinates.
+
+    What the header says (``grid_*`` of an image, `/calibration` of a calibration) is taken where the coordinates agree
+    with it, to the last bit. A selected part of a grid is a grid of its own; where it is one voxel thick, the header
+    tells how thick that is. Raises MDFError if the coordinates are not equally spaced.
+    """
+    if not all(dim in dataset.coords for dim in GRID_DIMS):
+        return None
+    given = _said_grid(dataset.attrs)
+    axes = {dim: np.atleast_1d(dataset[dim].values).astype(float) for dim in reversed(GRID_DIMS)}
+    if given is not None and all(np.array_equal(axis, given.axis(dim)) for dim, axis in axes.items()):
+        return given
+    edges = given.spacing if given is not None else (0.0, 0.0, 0.0)
+    (nx, x, x0), (ny, y, y0), (nz, z, z0) = (
+        (
+            len(axis),
+            (axis[-1] - axis[0]) / (len(axis) - 1) if len(axis) > 1 else edge,
+            (axis[0] + axis[-1]) / 2,
+        )
+        for axis, edge in zip(axes.values(), edges, strict=True)
+    )
+    grid = Grid((nx, ny, nz), (x * nx, y * ny, z * nz), (x0, y0, z0))
+    for (dim, axis), step in zip(axes.items(), grid.spacing, strict=True):
+        if not np.allclose(axis, grid.axis(dim), rtol=0, atol=1e-4 * abs(step) + 1e-12):
+            found = f"has unequal steps from {np.diff(axis).min()} to {np.diff(axis).max()} m"
+            raise MDFError(
+                str(dataset.attrs.get("source", "dataset")), dim, found, "an equally spaced grid is wanted"
+            )
+    return grid
+
+
+def _said_grid(attrs: Mapping[str, Any]) -> Grid | None:
+    if "grid_size" in attrs:
+        return Grid.from_attributes(attrs)
+    if "/calibration/size" in attrs and "/calibration/fieldOfView" in attrs:
+        return Header(attrs).grid
+    return None

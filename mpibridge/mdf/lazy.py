@@ -13,6 +13,7 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from mpibridge.errors import MDFError
 from mpibridge.mdf.storage import Index, Source, StoredArray, positions, require_memory
 from mpibridge.transforms import grid_transform
 
@@ -33,7 +34,9 @@ class LazyArray(BackendArray):
         self.dtype = source.dtype.newbyteorder("=")
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._outer)
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._outer
+        )
 
     def _outer(self, key: tuple[int | slice | np.ndarray, ...]) -> np.ndarray:
         parts = [
@@ -81,13 +84,14 @@ class Converted:
         return np.dtype(np.float32)
 
     def read(self, index: Index) -> np.ndarray:
-        values = self.stored.read(index).astype(np.float32)
-        if self.factors is not None:
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is infinite
+            values = self.stored.read(index).astype(np.float32)
+            if self.factors is None:
+                return values
             a, b = self.factors[positions(index[self.receiver_axis], self.shape[self.receiver_axis])].T
             shape = [1] * values.ndim
             shape[self.receiver_axis] = -1
-            values = (values * a.reshape(shape) + b.reshape(shape)).astype(np.float32)
-        return values
+            return (values * a.reshape(shape) + b.reshape(shape)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -132,14 +136,17 @@ class SparseRows:
 
     @property
     def dtype(self) -> np.dtype:
-        return np.dtype(np.complex64)
+        return np.result_type(self.stored.dtype, np.complex64)
 
     def read(self, index: Index) -> np.ndarray:
         require_memory(self, index)
         rows, n_kept = index[:3], self.indices.shape[3]
         kept = self.stored.read((*rows, slice(0, n_kept)))
-        where = self.indices.read((*rows, slice(None))).astype(np.int64) - 1
-        voxels = np.zeros((*kept.shape[:3], self.shape[3]), np.complex64)
-        np.put_along_axis(voxels, where, kept.astype(np.complex64), axis=3)
+        where = self.indices.read((*rows, slice(None)))
+        if where.size and (where.min() < 1 or where.max() > self.shape[3]):
+            found = f"runs from {where.min()} to {where.max()}"
+            raise MDFError(self.indices.path, self.indices.name, found, f"1 to {self.shape[3]} is allowed")
+        voxels = np.zeros((*kept.shape[:3], self.shape[3]), self.dtype)
+        np.put_along_axis(voxels, where.astype(np.int64) - 1, kept, axis=3)
         dense = grid_transform(self.transform).inverse(voxels.reshape(*kept.shape[:3], *self.grid_shape))
         return dense.reshape(voxels.shape)[..., index[3]]

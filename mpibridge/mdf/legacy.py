@@ -6,6 +6,7 @@ transposed dividers, gradients as three numbers).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -48,14 +49,21 @@ DROPPED_FROM_V1 = (
 """Fields of 1.0.x without a 2.1 counterpart; they are kept under ``/_mdf1``."""
 
 
-def modernise_v1(header: Header, data_name: str) -> Header:
-    """A 1.0.x header with 2.1 names; ``data_name`` is the dataset that holds the samples."""
-    out = {RENAMED_IN_V1.get(path, path): value for path, value in header.items()}
-    for path in DROPPED_FROM_V1:
-        if path in out:
-            out[f"/_mdf1{path}"] = out.pop(path)
+def rename(header: Header, version: str) -> Header:
+    """The header of a file of any ``version`` under 2.1 names; what 2.1 does not know stands under ``/_mdf1``."""
+    if not version.startswith("1"):
+        return {RENAMED_IN_V2.get(path, path): value for path, value in header.items()}
+    return {
+        f"/_mdf1{path}" if path in DROPPED_FROM_V1 else RENAMED_IN_V1.get(path, path): value
+        for path, value in header.items()
+    }
+
+
+def complete_v1(header: Header, data_name: str) -> Header:
+    """A renamed 1.0.x header with what its version implies; ``data_name`` is the dataset that holds the samples."""
+    out = dict(header)
     number = str(out.pop("/study/experiment", "0"))
-    out["/experiment/number"] = np.int64(number) if number.lstrip("-").isdigit() else np.int64(0)
+    out["/experiment/number"] = np.int64(number if re.fullmatch(r"-?[0-9]{1,18}", number) else 0)
     out.setdefault("/experiment/name", number)
     out.setdefault("/tracer/solute", "Fe")
     out.setdefault(f"{RECEIVE}/unit", "a.u.")
@@ -72,16 +80,9 @@ def modernise_v1(header: Header, data_name: str) -> Header:
         ("isBackgroundCorrected", calibration),
     ):
         out[f"/measurement/{flag}"] = np.int8(on)
-    if not calibration:
-        out.setdefault("/acquisition/numFrames", None)
-    else:  # MPIFiles: the number of frames of a 1.0.x calibration is its number of positions
+    if calibration:  # MPIFiles: the number of frames of a 1.0.x calibration is its number of positions
         out.pop("/acquisition/numFrames", None)
-    return {path: value for path, value in out.items() if value is not None}
-
-
-def modernise_v2(header: Header) -> Header:
-    """A 2.x header with 2.1 names."""
-    return {RENAMED_IN_V2.get(path, path): value for path, value in header.items()}
+    return out
 
 
 def repair_shapes(header: Header) -> Header:

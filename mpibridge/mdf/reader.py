@@ -13,15 +13,24 @@ from xarray.core import indexing
 from mpibridge import model
 from mpibridge.errors import MDFError
 from mpibridge.mdf import legacy
-from mpibridge.mdf.checks import Frames, check_header
+from mpibridge.mdf.checks import Frames, check_layout
 from mpibridge.mdf.header import Header
 from mpibridge.mdf.lazy import Converted, LazyArray, SparseRows, Spectra
-from mpibridge.mdf.schema import DATA, IMAGE, SCHEMA
-from mpibridge.mdf.storage import Source, StoredArray, attributes, datasets, hdf5, value
+from mpibridge.mdf.schema import (
+    DATA,
+    DEVIATION,
+    FRAME_TIMES,
+    IMAGE,
+    SCHEMA,
+    SNR,
+    SUBSAMPLING,
+    TRANSFER_FUNCTION,
+)
+from mpibridge.mdf.storage import Source, StoredArray, attributes, hdf5, objects, value
+from mpibridge.mdf.values import SELECTIONS, check_kinds
 
-TRANSFER_FUNCTION = "/acquisition/receiver/transferFunction"
-SUBSAMPLING = "/measurement/subsamplingIndices"
-SNR = "/calibration/snr"
+ON_DEMAND = (DATA, IMAGE, SUBSAMPLING, TRANSFER_FUNCTION, SNR, DEVIATION)
+"""Datasets that are never read whole with the header."""
 Parts = tuple[dict[str, Any], dict[str, Any]]
 """Variables and coordinates."""
 LAZY_BYTES = 64 * 2**10
@@ -40,75 +49,85 @@ def read(path: str | Path) -> xr.Dataset:
     """
     path = Path(path).absolute()
     with hdf5(path) as file:
-        header, stored = _contents(path, file)
-    return _dataset(path, header, stored)
+        header, stored, samples = _contents(path, file)
+    return _dataset(path, header, stored, samples)
 
 
-def _contents(path: Path, file: h5py.File) -> tuple[dict[str, Any], dict[str, StoredArray]]:
-    """Header with 2.1 names and the arrays that stay in the file."""
-    found = datasets(file)
-    if "/version" not in found:
-        raise MDFError(path, "/version", "is missing", "this is no MDF file (or one of a Bruker or IMT scanner)")
+def _contents(path: Path, file: h5py.File) -> tuple[dict[str, Any], dict[str, StoredArray], str]:
+    """Header with 2.1 names, the arrays that stay in the file, and the dataset that holds the samples."""
+    found = objects(file)
+    if not isinstance(found.get("/version"), h5py.Dataset):
+        raise MDFError(
+            path, "/version", "is missing", "this is no MDF file (or one of a Bruker or IMT scanner)"
+        )
     version = str(value(found["/version"], "/version"))
-    major = version.split(".")[0]
-    if major not in ("1", "2"):
+    if version.split(".")[0] not in ("1", "2"):
         raise MDFError(path, "/version", f"is {version!r}", "versions 1.0, 2.0 and 2.1 are known")
     header: dict[str, Any] = {}
     stored: dict[str, StoredArray] = {}
     samples = DATA
-    for name, dataset in found.items():
-        target = legacy.RENAMED_IN_V1.get(name, name) if major == "1" else name
-        if target == DATA:
-            if DATA in stored:
-                raise MDFError(path, name, f"repeats the data of {samples}", "a file holds one recording")
-            samples = name
-        if target in (DATA, IMAGE, SUBSAMPLING, TRANSFER_FUNCTION, SNR):
-            pairs = major == "1" and dataset.dtype.kind == "f" and (name.endswith("dataFD") or target == TRANSFER_FUNCTION)
-            stored[target] = StoredArray.of(dataset, name, pairs=pairs)
-        elif target not in SCHEMA and dataset.dtype.kind in "iufc" and dataset.size and dataset.nbytes > LAZY_BYTES:
-            stored[name] = StoredArray.of(dataset, name)
+    for name, item in found.items():
+        (target,) = legacy.rename({name: None}, version)
+        if target in found:
+            target = name  # the name of 2.1 is there too, and wins
+        header.update({f"{target or '/'}@{key}": attribute for key, attribute in attributes(item).items()})
+        if isinstance(item, h5py.Group):
+            continue
+        if target in header or target in stored:
+            raise MDFError(
+                path, name, f"says {target} a second time", "a file holds one recording; remove one of them"
+            )
+        samples = name if target == DATA else samples
+        if target in ON_DEMAND or (target not in SCHEMA and target != FRAME_TIMES and _is_large(item)):
+            pairs = version.startswith("1") and (name.endswith("dataFD") or target == TRANSFER_FUNCTION)
+            stored[target] = StoredArray.of(item, name, pairs=pairs and item.dtype.kind == "f")
         else:
-            header[name] = value(dataset, name)
-        header.update({f"{name}@{key}": item for key, item in attributes(dataset).items()})
-    header = legacy.modernise_v1(header, samples) if major == "1" else legacy.modernise_v2(header)
-    return legacy.repair_shapes(header), stored
+            header[target] = value(item, name)
+    return header, stored, samples
 
 
-def _dataset(path: Path, header: dict[str, Any], stored: dict[str, StoredArray]) -> xr.Dataset:
+def _is_large(item: h5py.Dataset) -> bool:
+    return bool(item.size) and item.nbytes > LAZY_BYTES and item.dtype.kind in "iufc"
+
+
+def _dataset(path: Path, header: dict[str, Any], stored: dict[str, StoredArray], samples: str) -> xr.Dataset:
+    check_kinds(path, header)
+    if str(header["/version"]).startswith("1"):
+        header = legacy.complete_v1(header, samples)
+    header = legacy.repair_shapes(header)
     if DATA in stored:
         is_calibration = "/calibration/method" in header or "/calibration/size" in header
         kind = model.CALIBRATION if is_calibration else model.MEASUREMENT
     elif IMAGE in stored:
         kind = model.RECONSTRUCTION
     else:
-        raise MDFError(path, "/measurement", "is missing", "the file is a header without data; record a measurement")
+        raise MDFError(
+            path, "/measurement", "is missing", "the file is a header without data; record a measurement"
+        )
     header["source"], header["kind"] = str(path), kind
-    frames = check_header(path, kind, header, stored)
+    frames = check_layout(path, kind, header, stored)
     build = {
         model.MEASUREMENT: _measurement,
         model.CALIBRATION: _calibration,
         model.RECONSTRUCTION: _reconstruction,
     }[kind]
     variables, coordinates = build(header, stored, frames)
-    used = {DATA, SUBSAMPLING, TRANSFER_FUNCTION, SNR} if kind != model.RECONSTRUCTION else {IMAGE}
+    if kind != model.RECONSTRUCTION:
+        if TRANSFER_FUNCTION in stored:
+            said = Header(header)
+            coordinates |= {} if "bin" in coordinates else _frequencies(header, said)
+            source = stored.pop(TRANSFER_FUNCTION)
+            variables["transfer_function"] = _transfer_function(path, source, said, coordinates["bin"][1])
+        for name in SELECTIONS:
+            header.pop(name, None)  # they are coordinates now
     for name, source in stored.items():
-        if name not in used:
-            dims = tuple(f"{name}:{axis}" for axis in range(len(source.shape)))
-            variables[name] = _variable(dims, source, tuple(range(len(source.shape))))
-    for name in ("/measurement/isBackgroundFrame", "/measurement/framePermutation", "/measurement/frequencySelection"):
-        header.pop(name, None)  # they are coordinates now
-    if TRANSFER_FUNCTION in stored and kind != model.RECONSTRUCTION:
-        said = Header(header)
-        coordinates |= {} if "bin" in coordinates else _frequencies(header, said)
-        bins = coordinates["bin"][1]
-        variables["transfer_function"] = _transfer_function(path, stored[TRANSFER_FUNCTION], said, bins)
-    for name in ("/measurement/isBackgroundFrame", "/measurement/framePermutation", "/measurement/frequencySelection"):
-        header.pop(name, None)  # they are coordinates now
+        dims = tuple(f"{name}:{axis}" for axis in range(len(source.shape)))
+        variables[name] = _variable(dims, source, tuple(range(len(source.shape))))
     return xr.Dataset(variables, coordinates, header)
 
 
 def _measurement(header: dict[str, Any], stored: dict[str, StoredArray], frames: Frames) -> Parts:
-    said, source = Header(header), stored[DATA]
+    said, source = Header(header), stored.pop(DATA)
     fast = said.flag("isFastFrameAxis")
     axes = (3, 0, 1, 2) if fast else (0, 1, 2, 3)
     fourier = said.flag("isFourierTransformed")
@@ -129,7 +148,7 @@ def _measurement(header: dict[str, Any], stored: dict[str, StoredArray], frames:
 
 
 def _calibration(header: dict[str, Any], stored: dict[str, StoredArray], frames: Frames) -> Parts:
-    said, samples = Header(header), stored[DATA]
+    said, samples = Header(header), stored.pop(DATA)
     fast, fourier = said.flag("isFastFrameAxis"), said.flag("isFourierTransformed")
     axes, frame_axis = ((0, 1, 2), 3) if fast else ((1, 2, 3), 0)
     shape = frames.grid_shape
@@ -139,7 +158,9 @@ def _calibration(header: dict[str, Any], stored: dict[str, StoredArray], frames:
     background = np.flatnonzero(frames.is_background)
     matrix: Source = source
     if said.flag("isSparsityTransformed"):
-        matrix = SparseRows(samples, stored[SUBSAMPLING], shape, str(said["/measurement/sparsityTransformation"]))
+        matrix = SparseRows(
+            samples, stored.pop(SUBSAMPLING), shape, str(said["/measurement/sparsityTransformation"])
+        )
         table = frames.sorting.reshape(shape)
     else:
         table = np.flatnonzero(~frames.is_background)[frames.sorting].reshape(shape)
@@ -155,42 +176,45 @@ def _calibration(header: dict[str, Any], stored: dict[str, StoredArray], frames:
     if "/calibration/fieldOfView" in header and "/calibration/size" in header:
         coordinates |= said.grid.coordinates()
     if SNR in stored:
-        snr = stored[SNR]
-        if len(snr.shape) == 2:  # (C, K) in 1.0.x
-            snr = snr.with_axis(0)
-        if snr.shape[0] != samples.shape[0 if fast else 1]:
-            raise MDFError(header["source"], SNR, f"has shape {snr.shape}", "one table per period is wanted (J, C, K)")
-        variables["snr"] = _variable(model.SNR_DIMS, snr, (0, 1, 2))
+        variables["snr"] = _variable(model.SNR_DIMS, stored.pop(SNR), (0, 1, 2))
     return variables, coordinates
 
 
 def _reconstruction(header: dict[str, Any], stored: dict[str, StoredArray], frames: Frames) -> Parts:
     table = np.arange(int(np.prod(frames.grid_shape))).reshape(frames.grid_shape)
-    image = stored[IMAGE]
-    if len(image.shape) == 3 and image.shape[2] > 1:
-        variable = _variable(("contrast", *model.IMAGE_DIMS), image, (2, 0), table, 1)
-    else:
-        variable = _variable(model.IMAGE_DIMS, image, (0,), table, 1)
+    image = stored.pop(IMAGE)
+
+    def voxels(source: StoredArray) -> xr.Variable:
+        if source.shape[2] > 1:
+            return _variable(("contrast", *model.IMAGE_DIMS), source, (2, 0), table, 1)
+        return _variable(model.IMAGE_DIMS, source, (0,), table, 1)
+
+    variables = {"concentration": voxels(image)}
+    if DEVIATION in stored and stored[DEVIATION].shape == image.shape:
+        variables["concentration_std"] = voxels(stored.pop(DEVIATION))
     coordinates: dict[str, Any] = {}
     said = Header(header)
-    size, extent = header.get("/reconstruction/size"), header.get("/reconstruction/fieldOfView")
+    size, extent = said.get("/reconstruction/size"), said.get("/reconstruction/fieldOfView")
     if size is not None and extent is not None:
-        center = header.get("/reconstruction/fieldOfViewCenter", np.zeros(3))
+        center = said.get("/reconstruction/fieldOfViewCenter", np.zeros(3))
         grid = model.Grid(tuple(size), tuple(extent), tuple(center))
         coordinates |= grid.coordinates()
         header |= grid.attributes()
-    if "/acquisition/drivefield/cycle" in header:
-        times = header.get("/reconstruction/_mpibridge/time")
-        index = np.arange(image.shape[0])
-        seconds = index * _frame_seconds(said) if times is None or len(times) != len(index) else np.asarray(times)
-        coordinates["time"] = ("frame", seconds, {"units": "s"})
-    return {"concentration": variable}, coordinates
+    n_frames = image.shape[0]
+    times = np.asarray(said.get(FRAME_TIMES, 0))
+    if times.shape == (n_frames,) and times.dtype.kind == "f":
+        coordinates["time"] = ("frame", header.pop(FRAME_TIMES), {"units": "s"})
+    elif "/acquisition/drivefield/cycle" in header:
+        coordinates["time"] = ("frame", np.arange(n_frames) * _frame_seconds(said), {"units": "s"})
+    return variables, coordinates
 
 
 def _transfer_function(path: Path, source: StoredArray, said: Header, bins: np.ndarray) -> xr.Variable:
     """(receiver, frequency) on the stored bins; a file may also store it on the full spectrum."""
     if len(source.shape) != 2 or source.shape[0] != said.n_receivers:
-        raise MDFError(path, TRANSFER_FUNCTION, f"has shape {source.shape}", f"({said.n_receivers}, K) is wanted")
+        raise MDFError(
+            path, TRANSFER_FUNCTION, f"has shape {source.shape}", f"({said.n_receivers}, K) is wanted"
+        )
     if source.dtype.kind != "c":
         raise MDFError(path, TRANSFER_FUNCTION, f"is {source.dtype}", "complex numbers are wanted")
     if source.shape[1] == len(bins):

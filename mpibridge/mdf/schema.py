@@ -15,6 +15,15 @@ Type = Literal["str", "float", "int", "flag", "number", "complex"]
 VERSION = "2.1.0"
 DATA = "/measurement/data"
 IMAGE = "/reconstruction/data"
+TRANSFER_FUNCTION = "/acquisition/receiver/transferFunction"
+SUBSAMPLING = "/measurement/subsamplingIndices"
+SNR = "/calibration/snr"
+DEVIATION = "/reconstruction/_mpibridge/standardDeviation"
+"""Standard deviation of `/reconstruction/data`, of the same shape (an addition of mpibridge)."""
+FRAME_TIMES = "/reconstruction/_mpibridge/time"
+"""Seconds of every image of `/reconstruction/data` (an addition of mpibridge)."""
+SUFFIXES = (".mdf", ".hdf", ".h5")
+"""MPIFiles.jl takes a file of any other name for one of a Bruker or IMT scanner."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +151,16 @@ def _entries() -> tuple[Entry, ...]:
 SCHEMA: dict[str, Entry] = {entry.path: entry for entry in _entries()}
 """Every dataset of MDF 2.1.0 by path."""
 
-MANDATORY_GROUPS = ("/study", "/experiment", "/scanner", "/acquisition", "/acquisition/drivefield", "/acquisition/receiver")
-OPTIONAL_GROUPS = ("/tracer", "/measurement", "/calibration", "/reconstruction")
-TIMES = frozenset(
-    ("/time", "/study/time", "/acquisition/startTime", "/tracer/injectionTime")
+MANDATORY_GROUPS = (
+    "/study",
+    "/experiment",
+    "/scanner",
+    "/acquisition",
+    "/acquisition/drivefield",
+    "/acquisition/receiver",
 )
+OPTIONAL_GROUPS = ("/tracer", "/measurement", "/calibration", "/reconstruction")
+TIMES = frozenset(("/time", "/study/time", "/acquisition/startTime", "/tracer/injectionTime"))
 """Datasets whose text is a time, ``yyyy-mm-ddThh:mm:ss.mmm``: MPIFiles.jl reads no more than milliseconds."""
 
 

@@ -33,14 +33,27 @@ def hdf5(path: str | Path) -> Iterator[h5py.File]:
     if not path.exists():
         raise MDFError(path, None, "there is no such file", "check the path")
     if not path.is_file():
-        raise MDFError(path, None, "is not a file", "MDF data are one file; Bruker folders need the Julia engine")
+        raise MDFError(
+            path, None, "is not a file", "MDF data are one file; Bruker folders need the Julia engine"
+        )
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except MDFError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError, LookupError) as error:
-        raise MDFError(path, None, f"cannot be read as HDF5 ({error})", "the file is damaged or no MDF file") from error
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+        LookupError,
+    ) as error:
+        raise MDFError(
+            path, None, f"cannot be read as HDF5 ({error})", "the file is damaged or no MDF file"
+        ) from error
 
 
 def objects(
@@ -60,19 +73,27 @@ def objects(
         for name in group:
             path = f"{prefix}/{name}"
             if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
-                refuse(MDFError(file.filename, path, "is a link into another file", "copy the data into this file"))
+                refuse(
+                    MDFError(
+                        file.filename, path, "is a link into another file", "copy the data into this file"
+                    )
+                )
                 continue
             item = group.get(name)
             if item is None:
                 refuse(MDFError(file.filename, path, "is a link that leads nowhere", "remove or repair it"))
             elif isinstance(item, h5py.Group) and h5py.h5o.get_info(item.id).addr in around:
-                refuse(MDFError(file.filename, path, "is a link to a group that contains it", "remove the link"))
+                refuse(
+                    MDFError(file.filename, path, "is a link to a group that contains it", "remove the link")
+                )
             elif isinstance(item, h5py.Group | h5py.Dataset):
                 found[path] = item
                 if isinstance(item, h5py.Group):
                     stack.append((path, item, around))
             if len(found) > MAX_OBJECTS:
-                raise MDFError(file.filename, None, f"has more than {MAX_OBJECTS} objects", "this is no MDF file")
+                raise MDFError(
+                    file.filename, None, f"has more than {MAX_OBJECTS} objects", "this is no MDF file"
+                )
     return dict(sorted(found.items()))
 
 
@@ -104,7 +125,9 @@ def value(dataset: h5py.Dataset, path: str) -> Any:
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return _plain(dataset.asstr(errors="replace")[()])
     if dataset.dtype.kind not in "biufc" and _complex_dtype(dataset.dtype) is None:
-        raise MDFError(file, path, f"has the element type {dataset.dtype}", "MDF knows numbers and texts only")
+        raise MDFError(
+            file, path, f"has the element type {dataset.dtype}", "MDF knows numbers and texts only"
+        )
     values = np.asarray(dataset[()])
     values = values.view(_complex_dtype(dataset.dtype) or values.dtype)
     return values.astype(values.dtype.newbyteorder("="), copy=False)[()]
@@ -152,16 +175,28 @@ class StoredArray:
             raise MDFError(path, name, f"is empty (shape {shape})", "the recording holds no data")
         if pairs:
             if len(shape) < 2 or shape[-1] != 2 or dtype.kind != "f":
-                raise MDFError(path, name, f"has shape {shape}", "MDF 1 stores complex data as a last axis of 2")
+                raise MDFError(
+                    path, name, f"has shape {shape}", "MDF 1 stores complex data as a last axis of 2"
+                )
             shape, dtype = shape[:-1], np.result_type(dtype, np.complex64).newbyteorder(dtype.byteorder)
         offset = dataset.id.get_offset() if dataset.chunks is None else None
         size, _ = stamp = _stamp(path)
         nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
         if offset is not None and offset + nbytes > size:
-            raise MDFError(path, name, f"needs {nbytes} bytes at {offset}, the file has {size}", "it is truncated")
+            raise MDFError(
+                path, name, f"needs {nbytes} bytes at {offset}, the file has {size}", "it is truncated"
+            )
         if offset is None and dataset.id.get_storage_size() == 0:
             raise MDFError(path, name, "was never written", "the recording holds no data")
-        return cls(str(Path(path).absolute()), name, tuple(int(n) for n in shape), np.dtype(dtype), offset, stamp, pairs)
+        return cls(
+            str(Path(path).absolute()),
+            name,
+            tuple(int(n) for n in shape),
+            np.dtype(dtype),
+            offset,
+            stamp,
+            pairs,
+        )
 
     def with_axis(self, position: int) -> StoredArray:
         """The same data with an axis of length one at ``position``."""
@@ -174,7 +209,9 @@ class StoredArray:
         try:
             changed = _stamp(self.path) != self.stamp
         except OSError as error:
-            raise MDFError(self.path, None, f"is gone ({error})", "put the file back, or open it elsewhere") from error
+            raise MDFError(
+                self.path, None, f"is gone ({error})", "put the file back, or open it elsewhere"
+            ) from error
         if changed:
             raise MDFError(self.path, None, "has changed since it was opened", "open it again")
         if self.offset is None:
@@ -188,10 +225,17 @@ class StoredArray:
             try:
                 mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
             except (OSError, ValueError) as error:
-                raise MDFError(self.path, self.name, f"cannot be mapped ({error})", "the file changed") from error
+                raise MDFError(
+                    self.path, self.name, f"cannot be mapped ({error})", "the file changed"
+                ) from error
             fancy = sum(not isinstance(part, slice) for part in index)
-            outer = index if fancy <= 1 else np.ix_(*(positions(p, n) for p, n in zip(index, self.shape, strict=True)))
-            values = np.array(mapped[outer])
+            outer = (
+                index
+                if fancy <= 1
+                else np.ix_(*(positions(p, n) for p, n in zip(index, self.shape, strict=True)))
+            )
+            part = mapped[outer]
+            values = np.array(part) if fancy == 0 else np.asarray(part)  # an index array has copied already
         native = self.dtype.newbyteorder("=")
         return values if values.dtype == native else values.astype(native)
 

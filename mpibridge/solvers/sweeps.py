@@ -176,7 +176,14 @@ def dense_sweep(rows, gram, scale, data, penalty, total, straight, crossed, chun
                     _multiply(rows[first:last], x, y, start, partial[c])
         if k < n_blocks:
             _substitute(
-                partial, gram[first:last], scale[first:last], data[first:last], penalty, total[first:last], re, im
+                partial,
+                gram[first:last],
+                scale[first:last],
+                data[first:last],
+                penalty,
+                total[first:last],
+                re,
+                im,
             )
 
 

@@ -146,9 +146,7 @@ def test_head_scanner_finds_the_deltas(shared, tmp_path):
     image = mb.reconstruct(
         tmp_path / "line1.mdf",
         system_matrix=tmp_path / "line2.mdf",
-        preprocessing=mb.Preprocessing(
-            background="mean", system_matrix_background=True, min_frequency=60e3, weighting="row_norm"
-        ),
+        preprocessing=mb.Preprocessing(background="mean", system_matrix_background=True, min_frequency=60e3),
         iterations=30,
         regularization=1e-2,
     )
