@@ -148,7 +148,7 @@ def validate(file: File) -> None:
 
     problems = validate(file)
     for problem in problems:
-        _show(problem)
+        _show(str(problem))
     if problems:
         raise typer.Exit(1)
     _show(f"{file}: no problem found")

@@ -35,9 +35,9 @@ from mpibridge.patches import average_patches, patch_of_period, patched_system_m
 from mpibridge.plugin import Report, Result, SpectralProblem, make_settings
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting
+from mpibridge.provenance import PROVENANCE
 from mpibridge.signals import background_rows, measurement_rows, uses_transfer_function
 
-PROVENANCE = "/reconstruction/_mpibridge"
 Files = str | Path | xr.Dataset
 """A file, or a dataset that was opened from one."""
 

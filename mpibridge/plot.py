@@ -122,7 +122,7 @@ def _figure(panels: Mapping[str, xr.DataArray], unit: str, title: str) -> Figure
         axis.set_title(name, fontsize="medium")
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
-    figure.colorbar(mappable, ax=axes.tolist(), label=f"concentration ({unit})")
+    figure.colorbar(mappable, ax=axes.tolist(), label=f"concentration\n({unit})")
     if title:
         figure.suptitle(title, wrap=True)
     return figure

@@ -33,7 +33,7 @@ def test_system_matrix_is_noted(folder, calibration, monkeypatch):
 
 
 def test_system_matrix_must_be_a_calibration(folder):
-    with pytest.raises(mb.MismatchError, match=r"scan\.mdf is a measurement, no calibration"):
+    with pytest.raises(mb.MDFError, match=r"scan\.mdf: .* is a measurement"):
         mb.open(folder / "scan.mdf", system_matrix=folder / "scan.mdf")
     with pytest.raises(mb.MDFError, match="nowhere"):
         mb.open(folder / "scan.mdf", system_matrix=folder / "nowhere.mdf")

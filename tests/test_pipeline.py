@@ -15,6 +15,7 @@ from mpibridge import pipeline, registry
 from mpibridge.errors import MismatchError, MPIBridgeWarning, PluginError, SettingsError
 from mpibridge.model import Grid
 from mpibridge.plugin import Plugin, Result, SpectralProblem
+from mpibridge.provenance import PROVENANCE
 from tests import recordings
 from tests.recordings import N_SAMPLES, random_complex
 
@@ -90,7 +91,7 @@ def test_provenance_travels_with_the_image(scan, calibration):
         iterations=2,
         seed=7,
     )
-    said = {path.removeprefix(f"{pipeline.PROVENANCE}/"): value for path, value in image.attrs.items()}
+    said = {path.removeprefix(f"{PROVENANCE}/"): value for path, value in image.attrs.items()}
     assert said["plugin"] == "kaczmarz"
     assert json.loads(said["settings"])["iterations"] == 2
     assert json.loads(said["preprocessing"]) == {"min_frequency": 1e5}
@@ -108,7 +109,7 @@ def test_image_file_keeps_everything(scan, calibration, tmp_path):
     for dim in ("x", "y", "z", "time"):
         np.testing.assert_allclose(again[dim], image[dim], atol=1e-12)
     for path, value in image.attrs.items():
-        if path.startswith(pipeline.PROVENANCE):
+        if path.startswith(PROVENANCE):
             assert again.attrs[path] == value
 
 
@@ -221,6 +222,6 @@ def test_a_plugin_may_give_a_deviation_and_a_trace(scan, calibration, monkeypatc
     np.testing.assert_array_equal(first.concentration, again.concentration)
     assert not np.array_equal(first.concentration, other.concentration)
     assert (first.concentration_std == 0.5).all()
-    assert first.attrs[f"{pipeline.PROVENANCE}/trace/rows"] == 2 * (N_SAMPLES // 2 + 1)
+    assert first.attrs[f"{PROVENANCE}/trace/rows"] == 2 * (N_SAMPLES // 2 + 1)
     mb.save(tmp_path / "image.mdf", first)
     np.testing.assert_array_equal(mb.open(tmp_path / "image.mdf").concentration_std, first.concentration_std)

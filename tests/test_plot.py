@@ -34,7 +34,7 @@ def test_colour_bar_has_the_unit_and_title_the_provenance():
     }
     figure = plot.image(picture(**made))
     assert figure.get_suptitle() == "kaczmarz (iterations=3)"
-    assert "concentration (units of the delta sample)" in [axis.get_ylabel() for axis in figure.axes]
+    assert "concentration\n(units of the delta sample)" in [axis.get_ylabel() for axis in figure.axes]
 
 
 def test_frames_slices_and_reference():

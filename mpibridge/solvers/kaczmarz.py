@@ -18,7 +18,7 @@ from mpibridge.solvers.system import BlockSystem, as_tensor, prepare
 
 Transform = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 
-_FEW = 3  # frames up to which sweeping each by itself beats matrix products (benchmarks/kaczmarz.py)
+_FEW = 3  # frames swept one by one; an estimate: matrix products are slow for one column, quick for twenty
 
 
 def kaczmarz(

@@ -6,7 +6,7 @@ import numpy as np
 
 from mpibridge.solvers.system import BlockSystem, real_view
 
-_SMALL = 100_000  # matrix entries below which a second thread costs more than it saves
+_SMALL = 100_000  # matrix entries below which synchronising threads should cost more than it saves (estimate)
 
 
 class RowSweep:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import mpibridge as mb
+from mpibridge import solvers
 from mpibridge.mdf.reader import read
+from mpibridge.pipeline import spectral_problem
 from tests.relative import relative_error
 
 BASE = {
@@ -103,9 +105,6 @@ def test_proximal_gradients(entry, settings, single_patch, expected):
     ],
 )
 def test_alternating_directions_with_l1(entry, solver, settings, single_patch, expected):
-    from mpibridge import solvers
-    from mpibridge.pipeline import spectral_problem
-
     files = [read(single_patch / f"{name}.mdf") for name in ("measurement", "calibration")]
     problem = spectral_problem(files[0], files[1:], mb.Preprocessing(**BASE))
     columns = getattr(solvers, solver)(
