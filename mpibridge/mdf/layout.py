@@ -197,6 +197,10 @@ def _array(
     if variable.dtype.kind not in "iufc":
         raise MDFError(path, None, f"{name} is {variable.dtype}", "numbers are wanted")
     shape = tuple(variable.sizes[dim] for dim in dims)
+    if 0 in shape:
+        raise MDFError(
+            path, None, f"{name} is empty, it has the shape {shape}", "a file holds at least one of each"
+        )
     return FileArray((variable,), (tuple(dims),), len(dims), shape, np.dtype(dtype or variable.dtype))
 
 

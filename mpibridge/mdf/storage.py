@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from mpibridge.errors import MDFError
+from mpibridge.mdf.heaps import refuse_endless_heaps
 
 MAX_OBJECTS = 20_000
 """More datasets and groups than any MDF file has; a corrupted or hostile file stops here."""
@@ -79,7 +80,7 @@ def objects(
                     )
                 )
                 continue
-            item = group.get(name)
+            item = _followed(group, name, path)
             if item is None:
                 refuse(MDFError(file.filename, path, "is a link that leads nowhere", "remove or repair it"))
             elif isinstance(item, h5py.Group) and h5py.h5o.get_info(item.id).addr in around:
@@ -94,7 +95,20 @@ def objects(
                 raise MDFError(
                     file.filename, None, f"has more than {MAX_OBJECTS} objects", "this is no MDF file"
                 )
+    refuse_endless_heaps(file, found.values())
     return dict(sorted(found.items()))
+
+
+def _followed(group: h5py.Group, name: str, path: str) -> Any:
+    """The object of a name, None if it is a soft link to nothing."""
+    if isinstance(group.get(name, getlink=True), h5py.SoftLink) and group.get(name) is None:
+        return None
+    try:
+        return group[name]
+    except (KeyError, OSError, RuntimeError, ValueError, TypeError) as error:
+        raise MDFError(
+            group.file.filename, path, f"cannot be opened ({error})", "the file is damaged"
+        ) from error
 
 
 def _raise(error: MDFError) -> None:

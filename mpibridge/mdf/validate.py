@@ -85,7 +85,8 @@ def validate(path: str | Path) -> list[Problem]:
         try:
             read(path)
         except MDFError as error:  # the reader knows more than the schema
-            problems.append(_as_problem(error))
+            if error.dataset != "/version":
+                problems.append(_as_problem(error))
     return problems
 
 

@@ -69,9 +69,16 @@ class Recording:
         frames, periods, receivers, samples = self.shape
         entries: dict[str, Any] = {"version": self.version, "uuid": UUID}
         if self.old:
-            entries |= {"date": TIME, "study/name": "s", "study/experiment": "7", "study/simulation": np.int64(1)}
+            entries |= {
+                "date": TIME,
+                "study/name": "s",
+                "study/experiment": "7",
+                "study/simulation": np.int64(1),
+            }
             entries |= {f"tracer/{k}": "t" for k in ("name", "batch", "vendor")} | {"tracer/volume": 1e-9}
-            entries |= {f"scanner/{k}": "s" for k in ("facility", "operator", "manufacturer", "model", "topology")}
+            entries |= {
+                f"scanner/{k}": "s" for k in ("facility", "operator", "manufacturer", "model", "topology")
+            }
             entries |= {"acquisition/numFrames": np.int64(frames), "acquisition/time": TIME}
             entries |= {"acquisition/gradient": np.array([-1.0, -1, 2]), f"{DRIVE}/period": 1e-3}
             entries |= {f"{DRIVE}/averages": np.int64(2), f"{DRIVE}/repetitionTime": 2e-3}
@@ -80,24 +87,38 @@ class Recording:
             entries |= {"time": TIME, "study/number": np.int64(1), "study/uuid": UUID, "study/time": TIME}
             entries |= {f"study/{k}": "s" for k in ("name", "description")}
             entries |= {f"experiment/{k}": "e" for k in ("name", "description", "subject")}
-            entries |= {"experiment/number": np.int64(2), "experiment/uuid": UUID, "experiment/isSimulation": np.int8(1)}
+            entries |= {
+                "experiment/number": np.int64(2),
+                "experiment/uuid": UUID,
+                "experiment/isSimulation": np.int8(1),
+            }
             entries |= {f"tracer/{k}": np.array(["t"], object) for k in ("name", "batch", "vendor", "solute")}
             entries |= {"tracer/volume": np.array([1e-9]), "tracer/concentration": np.array([0.1])}
-            entries |= {f"scanner/{k}": "s" for k in ("facility", "operator", "manufacturer", "name", "topology")}
+            entries |= {
+                f"scanner/{k}": "s" for k in ("facility", "operator", "manufacturer", "name", "topology")
+            }
             periods_name = "numPeriods" if self.version == "2.0.0" else "numPeriodsPerFrame"
-            entries |= {"acquisition/numFrames": np.int64(self._n_frames()), f"acquisition/{periods_name}": np.int64(periods)}
+            entries |= {
+                "acquisition/numFrames": np.int64(self._n_frames()),
+                f"acquisition/{periods_name}": np.int64(periods),
+            }
             entries |= {"acquisition/numAverages": np.int64(2), "acquisition/startTime": TIME}
             entries |= {"acquisition/gradient": np.tile(np.diag([-1.0, -1, 2]), (periods, 1, 1, 1))}
             entries |= {f"{DRIVE}/cycle": 1e-3, f"{DRIVE}/divider": np.array([[4], [3]])}
-            entries |= {f"{DRIVE}/strength": np.full((periods, 2, 1), 0.01), f"{DRIVE}/phase": np.zeros((periods, 2, 1))}
+            entries |= {
+                f"{DRIVE}/strength": np.full((periods, 2, 1), 0.01),
+                f"{DRIVE}/phase": np.zeros((periods, 2, 1)),
+            }
             entries |= {f"{DRIVE}/waveform": np.array([["sine"], ["sine"]], object), f"{RECEIVE}/unit": "V"}
             if self.dtype[1] == "i":
-                entries[f"{RECEIVE}/dataConversionFactor"] = np.arange(2.0 * receivers).reshape(receivers, 2) + 1
+                entries[f"{RECEIVE}/dataConversionFactor"] = (
+                    np.arange(2.0 * receivers).reshape(receivers, 2) + 1
+                )
         entries |= {f"{DRIVE}/numChannels": np.int64(2), f"{DRIVE}/baseFrequency": 2.5e6}
         entries |= {f"{RECEIVE}/numChannels": np.int64(receivers), f"{RECEIVE}/bandwidth": 1.25e6}
         entries |= {f"{RECEIVE}/numSamplingPoints": np.int64(samples)}
         for name, value in entries.items():
-            text = isinstance(value, str) or getattr(value, "dtype", None) == object
+            text = isinstance(value, str) or np.asarray(value).dtype.kind == "O"
             file.create_dataset(name, data=value, dtype=h5py.string_dtype() if text else None)
 
     def _n_frames(self) -> int:
@@ -121,12 +142,18 @@ class Recording:
                 stored = stored.view(part).reshape(*stored.shape, 2)
             elif self.compound != "ri":
                 stored = stored.view([(key, part) for key in self.compound.split()])
-        options = {"chunks": tuple(max(1, n // 2) for n in stored.shape), "compression": 1} if self.chunked else {}
+        options = (
+            {"chunks": tuple(max(1, n // 2) for n in stored.shape), "compression": 1} if self.chunked else {}
+        )
         file.create_dataset(name, data=stored, **options)
 
     def _flags(self, file: h5py.File, mask: np.ndarray, order: np.ndarray, bins: np.ndarray) -> None:
         fast_name = "isTransposed" if self.version == "2.0.0" else "isFastFrameAxis"
-        flags = {"isFourierTransformed": self.fourier, fast_name: self.fast, "isFramePermutation": self.permuted}
+        flags = {
+            "isFourierTransformed": self.fourier,
+            fast_name: self.fast,
+            "isFramePermutation": self.permuted,
+        }
         flags |= {"isFrequencySelection": self.selected, "isBackgroundCorrected": False}
         flags |= {"isSpectralLeakageCorrected": False, "isTransferFunctionCorrected": True}
         if self.version == "2.1.0":
@@ -141,9 +168,15 @@ class Recording:
 
     def _bins(self, generator: np.random.Generator) -> np.ndarray:
         every = np.arange(self.shape[3] // 2 + 1)
-        return np.sort(generator.choice(every, max(1, len(every) // 2), replace=False)) if self.selected else every
+        return (
+            np.sort(generator.choice(every, max(1, len(every) // 2), replace=False))
+            if self.selected
+            else every
+        )
 
-    def _transfer(self, file: h5py.File, generator: np.random.Generator, n_bins: int) -> dict[str, np.ndarray]:
+    def _transfer(
+        self, file: h5py.File, generator: np.random.Generator, n_bins: int
+    ) -> dict[str, np.ndarray]:
         if not self.transfer_function:
             return {}
         values = (generator.standard_normal((self.shape[2], n_bins, 2)) @ [1, 1j]).astype(np.complex128)
@@ -153,14 +186,25 @@ class Recording:
     def _measurement(self, file: h5py.File, generator: np.random.Generator) -> dict[str, np.ndarray]:
         frames, periods, receivers, samples = self.shape
         bins = self._bins(generator)
-        values = self._numbers(generator, (frames, periods, receivers, len(bins) if self.fourier else samples))
+        values = self._numbers(
+            generator, (frames, periods, receivers, len(bins) if self.fourier else samples)
+        )
         if self.old:
-            self._store(file, f"measurement/data{'FD' if self.fourier else 'TD'}", values[:, 0] if periods == 1 else values)
+            self._store(
+                file,
+                f"measurement/data{'FD' if self.fourier else 'TD'}",
+                values[:, 0] if periods == 1 else values,
+            )
         else:
             self._store(file, "measurement/data", np.moveaxis(values, 0, -1) if self.fast else values)
-            mask = np.isin(np.arange(frames), generator.choice(frames, min(self.n_background, frames - 1), replace=False))
+            mask = np.isin(
+                np.arange(frames), generator.choice(frames, min(self.n_background, frames - 1), replace=False)
+            )
             self._flags(file, mask, generator.permutation(frames), bins)
-        return {"spectrum" if self.fourier else "signal": values, **self._transfer(file, generator, len(bins))}
+        return {
+            "spectrum" if self.fourier else "signal": values,
+            **self._transfer(file, generator, len(bins)),
+        }
 
     def _calibration(self, file: h5py.File, generator: np.random.Generator) -> dict[str, np.ndarray]:
         _, periods, receivers, samples = self.shape
@@ -236,8 +280,14 @@ def recordings(draw: st.DrawFn) -> Recording:
     version = draw(st.sampled_from(["1.0.5", "2.0.0", "2.0.1", "2.1.0"]))
     old = version.startswith("1")
     kind = draw(st.sampled_from(["measurement", "calibration", "reconstruction"][: 2 if old else 3]))
-    sparse = draw(st.sampled_from(["", "DCT-II", "DCT-IV"])) if kind == "calibration" and version == "2.1.0" else ""
-    fourier = bool(sparse) or (old and kind == "calibration") or (kind != "reconstruction" and draw(st.booleans()))
+    sparse = (
+        draw(st.sampled_from(["", "DCT-II", "DCT-IV"]))
+        if kind == "calibration" and version == "2.1.0"
+        else ""
+    )
+    fourier = (
+        bool(sparse) or (old and kind == "calibration") or (kind != "reconstruction" and draw(st.booleans()))
+    )
     order = draw(st.sampled_from("<>"))
     real = ("f4", "f8") if old or kind == "reconstruction" else ("i2", "i4", "f4", "f8")
     modern = not old and kind != "reconstruction"

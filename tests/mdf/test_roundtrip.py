@@ -31,7 +31,9 @@ LAYOUT = {
 
 def assert_nothing_lost(before: xr.Dataset, after: xr.Dataset) -> None:
     xr.testing.assert_identical(before.drop_attrs(deep=False), after.drop_attrs(deep=False))
-    assert {name: v.dtype for name, v in before.variables.items()} == {n: v.dtype for n, v in after.variables.items()}
+    assert {name: v.dtype for name, v in before.variables.items()} == {
+        n: v.dtype for n, v in after.variables.items()
+    }
     # The factors of time data are used up when a calibration is transformed.
     used_up = before.attrs["kind"] == "calibration" and not before.attrs["/measurement/isFourierTransformed"]
     layout = LAYOUT | ({"/acquisition/receiver/dataConversionFactor"} if used_up else set())
@@ -56,6 +58,8 @@ def test_any_file_is_read_right_and_survives(recording: Recording) -> None:
         write(second, before)
         assert_nothing_lost(before, read(second))
         assert validate(second) == [] or recording.old
+        loose = recording.chunked or recording.compound != "ri" or recording.version != "2.1.0"
+        assert loose or validate(first) == []
 
 
 @pytest.mark.parametrize("folder", ["golden/single-patch", "golden/more", "data/real/head-scanner"])
@@ -70,7 +74,9 @@ def test_genuine_files_survive(folder: str, shared: Path, tmp_path: Path) -> Non
 
 
 def test_second_saving_changes_nothing(tmp_path: Path) -> None:
-    Recording(kind="calibration", fourier=True, dtype="<c8", n_background=2, private=True).save(tmp_path / "a.mdf")
+    Recording(kind="calibration", fourier=True, dtype="<c8", n_background=2, private=True).save(
+        tmp_path / "a.mdf"
+    )
     write(tmp_path / "b.mdf", read(tmp_path / "a.mdf"))
     write(tmp_path / "c.mdf", read(tmp_path / "b.mdf"))
     b, c = read(tmp_path / "b.mdf"), read(tmp_path / "c.mdf")
