@@ -12,9 +12,9 @@ import xarray as xr
 from mpibridge.errors import MDFError, MismatchError
 from mpibridge.mdf.header import Header
 from mpibridge.mdf.reader import read
+from mpibridge.mdf.schema import SUFFIXES
 from mpibridge.model import CALIBRATION, MEASUREMENT
 
-SUFFIXES = (".mdf", ".hdf", ".h5")
 STRENGTH_TOLERANCE = 0.05
 """Scanners report measured drive-field amplitudes, which differ by a few per cent between recordings."""
 

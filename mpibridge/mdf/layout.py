@@ -17,7 +17,16 @@ import xarray as xr
 from mpibridge import model
 from mpibridge.errors import MDFError
 from mpibridge.mdf.header import Header, dataset_grid
-from mpibridge.mdf.schema import DATA, DEVIATION, FRAME_TIMES, IMAGE, SNR, SUBSAMPLING, TRANSFER_FUNCTION
+from mpibridge.mdf.schema import (
+    DATA,
+    DEVIATION,
+    FLAGS,
+    FRAME_TIMES,
+    IMAGE,
+    SNR,
+    SUBSAMPLING,
+    TRANSFER_FUNCTION,
+)
 from mpibridge.mdf.values import SELECTIONS
 
 KIND_OF = {
@@ -28,16 +37,6 @@ KIND_OF = {
 }
 """The variable that makes a dataset what it is."""
 COMPANIONS = ("background", "snr", "transfer_function", "concentration_std")
-FLAGS = (
-    "isBackgroundCorrected",
-    "isFastFrameAxis",
-    "isFourierTransformed",
-    "isFramePermutation",
-    "isFrequencySelection",
-    "isSparsityTransformed",
-    "isSpectralLeakageCorrected",
-    "isTransferFunctionCorrected",
-)
 OF_THE_LAYOUT = (*SELECTIONS, SUBSAMPLING, "/measurement/sparsityTransformation")
 """Entries that the labels replace; a file has them only if its layout needs them."""
 Layout = tuple[dict[str, Any], dict[str, "FileArray"]]

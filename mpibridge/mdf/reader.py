@@ -26,7 +26,8 @@ from mpibridge.mdf.schema import (
     SUBSAMPLING,
     TRANSFER_FUNCTION,
 )
-from mpibridge.mdf.storage import Source, StoredArray, attributes, hdf5, objects, value
+from mpibridge.mdf.storage import Source, StoredArray
+from mpibridge.mdf.tree import attributes, hdf5, objects, value
 from mpibridge.mdf.values import SELECTIONS, check_kinds
 
 ON_DEMAND = (DATA, IMAGE, SUBSAMPLING, TRANSFER_FUNCTION, SNR, DEVIATION)

@@ -22,6 +22,17 @@ DEVIATION = "/reconstruction/_mpibridge/standardDeviation"
 """Standard deviation of `/reconstruction/data`, of the same shape (an addition of mpibridge)."""
 FRAME_TIMES = "/reconstruction/_mpibridge/time"
 """Seconds of every image of `/reconstruction/data` (an addition of mpibridge)."""
+FLAGS = (
+    "isBackgroundCorrected",
+    "isFastFrameAxis",
+    "isFourierTransformed",
+    "isFramePermutation",
+    "isFrequencySelection",
+    "isSparsityTransformed",
+    "isSpectralLeakageCorrected",
+    "isTransferFunctionCorrected",
+)
+"""Flags of `/measurement` that say what was done to the data."""
 SUFFIXES = (".mdf", ".hdf", ".h5")
 """MPIFiles.jl takes a file of any other name for one of a Bruker or IMT scanner."""
 
@@ -115,16 +126,7 @@ def _entries() -> tuple[Entry, ...]:
         e("/measurement/isBackgroundFrame", "flag", "N"),
         *(
             e(f"/measurement/{flag}", "flag", default=0, optional=flag == "isSparsityTransformed")
-            for flag in (
-                "isBackgroundCorrected",
-                "isFastFrameAxis",
-                "isFourierTransformed",
-                "isFramePermutation",
-                "isFrequencySelection",
-                "isSparsityTransformed",
-                "isSpectralLeakageCorrected",
-                "isTransferFunctionCorrected",
-            )
+            for flag in FLAGS
         ),
         e("/measurement/sparsityTransformation", "str", optional="isSparsityTransformed"),
         e("/measurement/subsamplingIndices", "int", "J C K B", optional="isSparsityTransformed"),

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mpibridge import transforms
 from mpibridge.errors import MDFError
 from mpibridge.mdf import legacy
 from mpibridge.mdf.reader import ON_DEMAND, read
@@ -31,7 +32,7 @@ from mpibridge.mdf.schema import (
     is_private,
 )
 from mpibridge.mdf.shapes import ShapeLetters
-from mpibridge.mdf.storage import hdf5, objects, value
+from mpibridge.mdf.tree import hdf5, objects, value
 from mpibridge.mdf.values import check_positions
 
 CLOSED = "MPIFiles.jl cannot open it"
@@ -46,7 +47,7 @@ TYPES = {
     "complex": ("complex128",),
     "number": (*SIGNED, "float32", "float64", "complex64", "complex128"),
 }
-TRANSFORMS = ("DCT-I", "DCT-II", "DCT-III", "DCT-IV")
+TRANSFORMS = tuple(name for name in transforms.NAMES if name.startswith("DCT"))
 GROUPS = {"", *(entry.group for entry in SCHEMA.values())}
 
 

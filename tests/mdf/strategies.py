@@ -222,10 +222,9 @@ class Recording:
             return {"system_matrix": fine.reshape(*fine.shape[:3], *grid_shape)}
         n_frames = n_voxels + self.n_background
         if self.sparse:
-            fine = self._compress(file, generator, fine)
-            n_kept = file["measurement/subsamplingIndices"].shape[3]
-            mask = np.arange(n_kept + self.n_background) >= n_kept
-            self._store(file, "measurement/data", np.concatenate([self._kept, empty], axis=3))
+            kept, fine = self._compress(file, generator, fine.shape)
+            mask = np.arange(kept.shape[3] + self.n_background) >= kept.shape[3]
+            self._store(file, "measurement/data", np.concatenate([kept, empty], axis=3))
         else:
             mask = np.isin(np.arange(n_frames), generator.choice(n_frames, self.n_background, replace=False))
             every = np.empty((*fine.shape[:3], n_frames), fine.dtype)
@@ -247,21 +246,20 @@ class Recording:
         volts = values * factors[:, 0, None, None] + factors[:, 1, None, None]
         return np.fft.rfft(volts, axis=2).astype(np.complex64)
 
-    def _compress(self, file: h5py.File, generator: np.random.Generator, fine: np.ndarray) -> np.ndarray:
-        """Keep half of the coefficients of every row; returns the rows that are left."""
-        n_voxels = fine.shape[-1]
-        n_kept = max(1, n_voxels // 2)
-        where = np.argsort(generator.random(fine.shape), axis=3)[..., :n_kept]
-        coefficients = self._numbers(generator, where.shape)
-        object.__setattr__(self, "_kept", coefficients)
+    def _compress(
+        self, file: h5py.File, generator: np.random.Generator, shape: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Half of the coefficients of rows of that shape, and the rows they make."""
+        where = np.argsort(generator.random(shape), axis=3)[..., : max(1, shape[3] // 2)]
+        kept = self._numbers(generator, where.shape)
         file["measurement/subsamplingIndices"] = where + 1
         file.create_dataset("measurement/sparsityTransformation", data=self.sparse, dtype=h5py.string_dtype())
-        rows = np.zeros(fine.shape, fine.dtype)
-        np.put_along_axis(rows, where, coefficients, 3)
-        on_grid = rows.reshape(*rows.shape[:3], *reversed(self.grid))
-        kind, axes = int(self.sparse == "DCT-II") * 2 or 4, [a for a in (3, 4, 5) if on_grid.shape[a] > 1]
+        rows = np.zeros(shape, kept.dtype)
+        np.put_along_axis(rows, where, kept, 3)
+        on_grid = rows.reshape(*shape[:3], *reversed(self.grid))
+        kind, axes = {"DCT-II": 2, "DCT-IV": 4}[self.sparse], [a for a in (3, 4, 5) if on_grid.shape[a] > 1]
         dense = scipy.fft.idctn(on_grid, type=kind, axes=axes, norm="ortho") if axes else on_grid
-        return dense.reshape(rows.shape)
+        return kept, dense.reshape(shape)
 
     def _reconstruction(self, file: h5py.File, generator: np.random.Generator) -> dict[str, np.ndarray]:
         frames, n_voxels = self.shape[0], int(np.prod(self.grid))
