@@ -47,15 +47,21 @@ def _dot4(a, b, c, d, p, q):
 
 
 @njit(**_options)
-def _axpy(y, a, p):
+def _axpy(y, z, a, p, q):
     for j in range(len(y)):
-        y[j] += a[j] * p
+        x = a[j]
+        y[j] += x * p
+        z[j] += x * q
 
 
 @njit(**_options)
-def _axpy4(y, a, b, c, d, p, q, r, s):
+def _axpy4(y, z, a, b, c, d, p, q):
+    p0, p1, p2, p3 = p
+    q0, q1, q2, q3 = q
     for j in range(len(y)):
-        y[j] += a[j] * p + b[j] * q + c[j] * r + d[j] * s
+        s, t, u, v = a[j], b[j], c[j], d[j]
+        y[j] += s * p0 + t * p1 + u * p2 + v * p3
+        z[j] += s * q0 + t * q1 + u * q2 + v * q3
 
 
 @njit(**_options)
@@ -78,19 +84,20 @@ def _multiply(rows, straight, crossed, start, tau):
 
 
 @njit(**_options)
-def _accumulate(total, rows, weights, start):
-    """total = Σ_r weights[r]·rows[r] over one tile, in real arithmetic."""
-    total[:] = 0
-    stop = start + len(total)
+def _accumulate(p, q, rows, re, im, start):
+    """p = Σ_r re[r]·rows[r] and q = Σ_r im[r]·rows[r] over one tile, in real arithmetic."""
+    p[:] = 0
+    q[:] = 0
+    stop = start + len(p)
     n = rows.shape[0]
     for r in range(0, n - 3, 4):
         _axpy4(
-            total,
+            p, q,
             rows[r, start:stop], rows[r + 1, start:stop], rows[r + 2, start:stop], rows[r + 3, start:stop],
-            weights[r], weights[r + 1], weights[r + 2], weights[r + 3],
+            (re[r], re[r + 1], re[r + 2], re[r + 3]), (im[r], im[r + 1], im[r + 2], im[r + 3]),
         )  # fmt: skip
     for r in range(n // 4 * 4, n):
-        _axpy(total, rows[r, start:stop], weights[r])
+        _axpy(p, q, rows[r, start:stop], re[r], im[r])
 
 
 @njit(**_options)
@@ -169,8 +176,7 @@ def dense_sweep(rows, gram, scale, data, penalty, total, straight, crossed, chun
                 x = straight[start : start + n]
                 y = crossed[start : start + n]
                 if k > 0:
-                    _accumulate(p[:n], rows[before:previous], re, start)
-                    _accumulate(q[:n], rows[before:previous], im, start)
+                    _accumulate(p[:n], q[:n], rows[before:previous], re, im, start)
                     _fold(p[:n], q[:n], x, y)
                 if k < n_blocks:
                     _multiply(rows[first:last], x, y, start, partial[c])

@@ -55,7 +55,7 @@ class BlockSystem:
             from mpibridge.solvers.sweeps import strict_grams
 
             fitting = _CACHE // (self.shape[1] * self.matrix.itemsize) // 4 * 4
-            block = int(np.clip(fitting, 4, 64))
+            block = int(np.clip(fitting, 4, 48))
             self._kept["rows"] = strict_grams(real_view(self.matrix), self.scale, block)
         return self._kept["rows"]
 
