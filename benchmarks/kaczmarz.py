@@ -22,9 +22,10 @@ from rich.table import Table
 from mpibridge.solvers import kaczmarz, prepare
 
 SWEEPS = 3
-REPEATS = 9
-PAUSE = 0.1  # seconds before each call: idle BLAS and OpenMP threads of the call before spin that long
-# voxels, rows, frames, target × read, target share of sgemm, MPIReco.jl × read (shared/reference/julia-bridge.md)
+REPEATS = 6
+RUNS = 4  # of one kind in a row: the matrix is then as warm for the solver as for the read beside it
+PAUSE = 0.1  # seconds before another kind: idle BLAS and OpenMP threads of the one before spin that long
+# voxels, rows, frames, target × read, target share of sgemm, MPIReco.jl × read (one core)
 CASES = [
     (20000, 2000, 1, 1.0, None, 0.54),
     (20000, 2000, 20, 3.3, 0.65, 0.94),
@@ -39,9 +40,10 @@ def best(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
     for _ in range(REPEATS):
         for name, call in calls.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            call()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
+            for _ in range(RUNS):
+                start = time.perf_counter()
+                call()
+                seconds[name] = min(seconds[name], time.perf_counter() - start)
     return seconds
 
 

@@ -12,10 +12,11 @@ import xarray as xr
 
 from mpibridge.errors import MDFError, MPIBridgeWarning, SettingsError
 from mpibridge.gridding import extrapolate, interpolate
-from mpibridge.mdf.header import Header
+from mpibridge.labels import whole
+from mpibridge.mdf.header import Header, dataset_grid
 from mpibridge.mdf.lazy import as_slice
 from mpibridge.mdf.schema import DATA
-from mpibridge.model import CALIBRATION, GRID_DIMS, SNR_DIMS, Grid
+from mpibridge.model import BACKGROUND_DIMS, CALIBRATION, GRID_DIMS, SNR_DIMS, SYSTEM_MATRIX_DIMS, Grid
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.signals import uses_transfer_function
 
@@ -101,7 +102,7 @@ def snr(calibration: xr.Dataset) -> xr.DataArray:
     """Signal-to-noise ratio (period, receiver, frequency): the file's own, else computed with a warning."""
     require_calibration(calibration)
     if "snr" in calibration:
-        return calibration["snr"]
+        return whole(calibration, "snr", SNR_DIMS)
     warnings.warn(
         f"{Header(calibration.attrs).source} stores no SNR: it is computed from the background frames "
         "(MPIFiles.jl would select no row)",
@@ -125,7 +126,8 @@ def calculate_snr(calibration: xr.Dataset) -> xr.DataArray:
             "is missing, and so are the background frames it could be computed from",
             "select rows by frequency instead: snr_threshold=None",
         )
-    matrix, background = calibration["system_matrix"], calibration["background"]
+    matrix = whole(calibration, "system_matrix", SYSTEM_MATRIX_DIMS)
+    background = whole(calibration, "background", BACKGROUND_DIMS)
     out = np.zeros(tuple(matrix.sizes[dim] for dim in SNR_DIMS))
     for period in range(out.shape[0]):
         for receiver in range(out.shape[1]):
@@ -162,7 +164,9 @@ def system_matrix_rows(
     settings = preprocessing or Preprocessing()
     require_calibration(calibration)
     header = Header(calibration.attrs)
-    matrix = calibration["system_matrix"].variable  # labels would be carried through every block
+    matrix = whole(
+        calibration, "system_matrix", SYSTEM_MATRIX_DIMS
+    ).variable  # labels would travel with every block
     n_periods, shape = matrix.sizes["period"], tuple(matrix.sizes[dim] for dim in GRID_DIMS)
     out = np.empty((n_periods * len(rows), *shape), np.complex64)
     where = positions_of_bins(calibration, rows.bins)
@@ -182,7 +186,8 @@ def system_matrix_rows(
         if background is not None:
             values = _minus_background(calibration, background, values, period, receiver, bins)
         if transfer is not None:
-            values = values / transfer[receiver, bins][:, None, None, None]
+            factor = transfer[receiver, bins][:, None, None, None]
+            values = np.divide(values, factor, out=np.zeros_like(values), where=factor != 0)
         out[period * len(rows) : (period + 1) * len(rows)][block] = values
 
     blocks = [
@@ -214,11 +219,8 @@ def system_matrix_rows(
 
 
 def calibration_grid(calibration: xr.Dataset) -> Grid | None:
-    """The calibrated grid, or None if the file does not say where its voxels are."""
-    attrs = calibration.attrs
-    if "/calibration/fieldOfView" in attrs and "/calibration/size" in attrs:
-        return Header(attrs).grid
-    return None
+    """The calibrated grid (or the part of it that was selected), None if the file does not say where its voxels are."""
+    return dataset_grid(calibration)
 
 
 def background_deviation(calibration: xr.Dataset, rows: Rows) -> np.ndarray | None:
@@ -226,7 +228,7 @@ def background_deviation(calibration: xr.Dataset, rows: Rows) -> np.ndarray | No
     if calibration.sizes.get("background_frame", 0) < 2:
         return None
     where = positions_of_bins(calibration, rows.bins)
-    frames = calibration["background"].values[:, rows.receivers, where]
+    frames = whole(calibration, "background", BACKGROUND_DIMS).values[:, rows.receivers, where]
     return frames.std(axis=-1, ddof=1).reshape(-1)
 
 
@@ -270,7 +272,8 @@ def _background_of_voxels(calibration: xr.Dataset) -> Background | None:
     if n_background == 1 or not evenly:  # of time data MPIFiles.jl subtracts the plain mean
         nothing = np.zeros(order.shape, int)
         return nothing, nothing, np.zeros(order.shape, np.float32)
-    place = order / (order.size + n_background - 1) * (n_background - 1)
+    last = max(order.max(), calibration["background_acquisition_index"].values.max())
+    place = order / last * (n_background - 1)
     low = np.minimum(place.astype(int), n_background - 2)
     return low, low + 1, (place - low).astype(np.float32)
 
@@ -283,7 +286,11 @@ def _minus_background(
     receiver: int,
     bins: np.ndarray,
 ) -> np.ndarray:
-    frames = calibration["background"].isel(period=period, receiver=receiver, frequency=bins).values
+    frames = (
+        whole(calibration, "background", BACKGROUND_DIMS)
+        .isel(period=period, receiver=receiver, frequency=bins)
+        .values
+    )
     if not calibration.attrs.get("/measurement/isFourierTransformed", 1):
         return values - frames.mean(1)[:, None, None, None]
     frames = _block_means(frames, calibration)

@@ -18,6 +18,8 @@ def resolve_device(device: str) -> str:
     "auto" takes a GPU where there is one; torch is asked only where an NVIDIA driver is installed. Raises SettingsError
     for an unknown name or a GPU that is not there.
     """
+    if not isinstance(device, str):
+        raise SettingsError(f'device must be "auto", "cpu", "cuda" or "cuda:0", found {device!r}')
     if device == "cpu" or (device == "auto" and shutil.which("nvidia-smi") is None):
         return "cpu"
     name, _, index = device.partition(":")
@@ -37,6 +39,8 @@ def resolve_device(device: str) -> str:
 
 def to_device(problem: SpectralProblem, device: str) -> SpectralProblem:
     """The problem with its arrays on ``device``; sparse system matrices stay on the CPU, which alone handles them."""
+    if not isinstance(device, str):
+        raise SettingsError(f'device must be "auto", "cpu", "cuda" or "cuda:0", found {device!r}')
     if device == "cpu" or hasattr(problem.operator.matrix, "multiply"):
         return problem
     import torch

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from mpibridge.errors import SettingsError
+
 if TYPE_CHECKING:
     from mpibridge.mdf.validate import Problem
 
@@ -38,6 +40,8 @@ def save(path: str | Path, dataset: xr.Dataset) -> None:
     """
     from mpibridge.mdf.writer import write
 
+    if not isinstance(dataset, xr.Dataset):
+        raise SettingsError(f"a dataset is saved whole; found a {type(dataset).__name__}")
     write(path, dataset)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from mpibridge.errors import MDFError, SettingsError
+from mpibridge.labels import whole
 from mpibridge.mdf.header import Header
 from mpibridge.mdf.schema import DATA
-from mpibridge.model import MEASUREMENT
+from mpibridge.model import MEASUREMENT, SIGNAL_DIMS, SPECTRUM_DIMS
 from mpibridge.preprocessing import Preprocessing
 
 
@@ -26,9 +27,9 @@ def frame_times(scan: xr.Dataset, settings: Preprocessing) -> np.ndarray:
 def recorded(scan: xr.Dataset) -> xr.DataArray:
     """The signals or spectra of a measurement; MDFError for anything else."""
     if scan.attrs.get("kind", MEASUREMENT) == MEASUREMENT:
-        for name in ("signal", "spectrum"):
+        for name, dims in (("signal", SIGNAL_DIMS), ("spectrum", SPECTRUM_DIMS)):
             if name in scan:
-                return scan[name]
+                return whole(scan, name, dims)
     raise MDFError(
         Header(scan.attrs).source,
         DATA,

@@ -116,10 +116,10 @@ def side_by_side(operators: Sequence[SystemMatrix]) -> SystemMatrix:
     """
     first = operators[0]
     for other in operators[1:]:
-        if other.grid.shape != first.grid.shape or other.n_rows != first.n_rows:
+        if not other.grid.almost_equal(first.grid) or other.n_rows != first.n_rows:
             raise ShapeError(
-                f"contrasts need one grid and the same rows: {first.grid.shape} × {first.n_rows} rows and "
-                f"{other.grid.shape} × {other.n_rows} rows"
+                f"contrasts need one grid and the same rows: {first.grid} with {first.n_rows} rows and {other.grid} "
+                f"with {other.n_rows}; Preprocessing(grid=…) brings calibrations to one grid"
             )
     if hasattr(first.matrix, "multiply"):
         import scipy.sparse as sparse

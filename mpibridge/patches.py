@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from mpibridge.calibration import Rows, calibration_grid, system_matrix_rows
-from mpibridge.errors import MDFError, MismatchError
+from mpibridge.errors import MDFError, MismatchError, SettingsError
 from mpibridge.gridding import interpolate
 from mpibridge.mdf.header import Header
 from mpibridge.model import Grid, triple
@@ -34,7 +34,18 @@ def patch_of_period(scan: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def average_patches(rows: np.ndarray, patch: np.ndarray) -> np.ndarray:
-    """Rows (frame, period, row) averaged over the periods of every patch: (frame, patch, row)."""
+    """Rows (frame, period, row) averaged over the periods of every patch: (frame, patch, row).
+
+    patch: (period,) of single periods; where periods are averaged already, groups must lie within one patch
+    (SettingsError).
+    """
+    groups = patch.reshape(rows.shape[1], -1)
+    if (groups != groups[:, :1]).any():
+        raise SettingsError(
+            f"period_averages={groups.shape[1]} mixes patches: the focus field moves after "
+            f"{int(np.argmax(patch != patch[0]))} periods; average fewer"
+        )
+    patch = groups[:, 0]
     return np.stack([rows[:, patch == p].mean(1) for p in range(patch.max() + 1)], axis=1)
 
 
@@ -48,9 +59,13 @@ def patched_system_matrix(
     """
     import scipy.sparse as sparse
 
+    if settings.sparsity is not None:
+        raise SettingsError("sparsity is for scans with one patch; this one has several: leave it at None")
     centers, _ = patch_of_period(scan)
     chosen = [_nearest(scan, calibrations, center) for center in centers]
-    grids = [_patch_grid(calibrations[c], center) for c, center in zip(chosen, centers, strict=True)]
+    grids = [
+        _patch_grid(calibrations[c], center, settings) for c, center in zip(chosen, centers, strict=True)
+    ]
     joint = joint_grid(grids)
     matrices = {c: system_matrix_rows(calibrations[c], rows, settings).values for c in set(chosen)}
     blocks, interpolated = [], False
@@ -105,13 +120,14 @@ def _nearest(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], center: np.nd
     return fitting[int(np.argmin(distances))]
 
 
-def _patch_grid(calibration: xr.Dataset, center: np.ndarray) -> Grid:
+def _patch_grid(calibration: xr.Dataset, center: np.ndarray, settings: Preprocessing) -> Grid:
     grid = calibration_grid(calibration)
     if grid is None:
         source = Header(calibration.attrs).source
         raise MDFError(
             source, "/calibration/fieldOfView", "is missing", "patches need the grid of the calibration"
         )
+    grid = settings.target_grid(grid)
     moved = np.array(grid.center) - Header(calibration.attrs).patch_centers[0] + center
     return Grid(grid.size, grid.field_of_view, triple(moved))
 

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ def reconstruct(
         )
     method = cls(make_settings(cls, settings))
     preprocessing = preprocessing or Preprocessing()
+    if not isinstance(preprocessing, Preprocessing):
+        raise SettingsError(f"preprocessing must be mpibridge.Preprocessing(…), found {preprocessing!r}")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise SettingsError(f"seed must be a whole number of at least 0, found {seed!r}")
     scan = _opened(scan)
     calibrations = _calibrations(scan, system_matrix)
     problem = spectral_problem(scan, calibrations, preprocessing)
@@ -137,7 +142,10 @@ def spectral_problem(
             f"the scan gives {data.shape[1] // len(rows)} periods per frame, the calibration "
             f"{operator.n_rows // len(rows)}; average them with period_averages"
         )
-    deviation = None if noise is None or len(noise) < 2 else noise.std(0, ddof=1)
+    # Background frames are single ones; a row of the scan is a mean over averaged frames.
+    deviation = (
+        None if noise is None or len(noise) < 2 else noise.std(0, ddof=1) / np.sqrt(preprocessing.averages)
+    )
     weights = _weights(operator, rows, calibrations[0], deviation, preprocessing)
     if weights is not None:
         operator = operator.weighted(weights)
@@ -200,7 +208,11 @@ def _weights(
 
 
 def _opened(file: Files) -> xr.Dataset:
-    return file if isinstance(file, xr.Dataset) else read(file)
+    if isinstance(file, str | Path):
+        return read(file)
+    if not isinstance(file, xr.Dataset):
+        raise SettingsError(f"a path or an opened dataset is wanted, found {type(file).__name__}")
+    return file
 
 
 def _calibrations(scan: xr.Dataset, system_matrix: Files | Sequence[Files] | None) -> list[xr.Dataset]:
@@ -210,7 +222,7 @@ def _calibrations(scan: xr.Dataset, system_matrix: Files | Sequence[Files] | Non
             "no system matrix: pass system_matrix=…, or open the scan with one, "
             "mpibridge.open(path, system_matrix=…); mpibridge.find_calibration(scan, folder) looks for it"
         )
-    several = [given] if isinstance(given, str | Path | xr.Dataset) else list(given)
+    several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     if not several:
         raise SettingsError(
             "system_matrix is an empty list; pass one calibration, or one per contrast or patch"

@@ -91,7 +91,10 @@ class Plugin(ABC, Generic[P]):
 
 
 def make_settings(cls: type[Plugin], values: Mapping[str, Any]) -> Any:
-    """``cls.Settings`` from keywords. SettingsError lists the known names and suggests the nearest to an unknown one."""
+    """``cls.Settings`` from keywords.
+
+    SettingsError lists the known names and suggests the nearest to an unknown one, or says what a value is not.
+    """
     known = [f.name for f in fields(cls.Settings)]
     for name in values:
         if name not in known:
@@ -102,7 +105,9 @@ def make_settings(cls: type[Plugin], values: Mapping[str, Any]) -> Any:
             )
     try:
         return cls.Settings(**values)
-    except TypeError as error:
+    except SettingsError:
+        raise
+    except (TypeError, ValueError) as error:
         raise SettingsError(f"settings of plugin {cls.name!r}: {error}") from error
 
 

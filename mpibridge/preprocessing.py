@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -67,8 +69,14 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         for name in ("averages", "period_averages", "step"):
-            if (value := getattr(self, name)) < 1 or value != int(value):
-                raise SettingsError(f"{name} must be a whole number of at least 1, found {value!r}")
+            if not _is_count(getattr(self, name)):
+                raise SettingsError(
+                    f"{name} must be a whole number of at least 1, found {getattr(self, name)!r}"
+                )
+        for name in ("system_matrix_background", "spectral_leakage", "round_patches", "transfer_function"):
+            value = getattr(self, name)
+            if not isinstance(value, bool | np.bool_) and not (value is None and name == "transfer_function"):
+                raise SettingsError(f"{name} must be True or False, found {value!r}")
         for name in ("frames", "receivers"):
             value = getattr(self, name)
             if value is None:
@@ -77,40 +85,71 @@ class Preprocessing:
             if chosen.size == 0 or chosen.dtype.kind not in "iu" or chosen.ndim != 1 or chosen.min() < 0:
                 raise SettingsError(f"{name} must be positions from 0, found {value!r}; None takes all")
             object.__setattr__(self, name, tuple(int(i) for i in chosen))
-        if isinstance(self.background, str) and self.background not in ("mean", "interpolate"):
-            raise SettingsError(
-                f'background must be None, "mean", "interpolate" or an empty scan, found {self.background!r}'
-            )
-        if not np.isfinite(self.min_frequency) or self.min_frequency < 0:
-            raise SettingsError(f"min_frequency must be a frequency in hertz, found {self.min_frequency!r}")
-        if self.max_frequency is not None and not self.max_frequency >= self.min_frequency:
-            raise SettingsError(
-                f"max_frequency ({self.max_frequency} Hz) must not lie below min_frequency ({self.min_frequency} Hz)"
-            )
-        if self.snr_threshold is not None and not np.isfinite(self.snr_threshold):
-            raise SettingsError(f"snr_threshold must be a finite number, found {self.snr_threshold!r}")
-        for band in self.stop_bands:
-            if len(tuple(band)) != 2 or not band[0] <= band[1]:
-                raise SettingsError(f"stop_bands are pairs (low, high) in hertz, found {band!r}")
+        self._check_background()
+        self._check_selection()
         for kind in self.weightings:
             if kind not in WEIGHTINGS:
                 raise SettingsError(f"unknown weighting {kind!r}; known are {', '.join(WEIGHTINGS)}")
-        if "channel" in self.weightings and self.channel_weights is None:
-            raise SettingsError('weighting="channel" needs channel_weights, one number per receiver')
+        if "channel" in self.weightings:
+            given = np.asarray(() if self.channel_weights is None else self.channel_weights)
+            if (
+                given.dtype.kind not in "iuf"
+                or given.ndim != 1
+                or not given.size
+                or not np.isfinite(given).all()
+            ):
+                raise SettingsError(
+                    f'weighting="channel" needs channel_weights, one number per receiver, found {self.channel_weights!r}'
+                )
+        sizes: Any = self.grid
+        given = sizes is None or isinstance(sizes, Grid)
+        if not given and (np.shape(sizes) != (3,) or not all(_is_count(n) for n in sizes)):
+            raise SettingsError(f"grid must be a Grid or voxels (nz, ny, nx), found {self.grid!r}")
         if self.sparsity is not None and self.sparsity not in NAMES:
             raise SettingsError(f"unknown sparsity {self.sparsity!r}; known are {', '.join(NAMES)}")
-        if not 0 < self.sparsity_reduction <= 1 or not 0 <= self.sparsity_threshold < 1:
+        share, threshold = self.sparsity_reduction, self.sparsity_threshold
+        if not (_is_number(share) and 0 < share <= 1 and _is_number(threshold) and 0 <= threshold < 1):
             raise SettingsError(
                 "sparsity_reduction must lie in (0, 1] and sparsity_threshold in [0, 1), found "
-                f"{self.sparsity_reduction!r} and {self.sparsity_threshold!r}"
+                f"{share!r} and {threshold!r}"
             )
+
+    def _check_background(self) -> None:
+        known = isinstance(self.background, str) and self.background in ("mean", "interpolate")
+        if not (known or self.background is None or hasattr(self.background, "data_vars")):
+            raise SettingsError(
+                'background must be None, "mean", "interpolate" or an empty scan (mpibridge.open(path)), '
+                f"found {self.background!r}"
+            )
+
+    def _check_selection(self) -> None:
+        if not _is_number(self.min_frequency) or self.min_frequency < 0:
+            raise SettingsError(f"min_frequency must be a frequency in hertz, found {self.min_frequency!r}")
+        if self.max_frequency is not None and not (
+            _is_number(self.max_frequency) and self.max_frequency >= self.min_frequency
+        ):
+            raise SettingsError(
+                f"max_frequency must be a frequency in hertz of at least min_frequency ({self.min_frequency}), "
+                f"found {self.max_frequency!r}"
+            )
+        if self.snr_threshold is not None and not _is_number(self.snr_threshold):
+            raise SettingsError(f"snr_threshold must be a finite number, found {self.snr_threshold!r}")
+        if self.mixing_order is not None and not _is_count(self.mixing_order):
+            raise SettingsError(
+                f"mixing_order must be a whole number of at least 1, found {self.mixing_order!r}"
+            )
+        if len(self.stop_bands) == 2 and all(_is_number(edge) for edge in self.stop_bands):
+            object.__setattr__(self, "stop_bands", (tuple(self.stop_bands),))
+        for band in self.stop_bands:
+            if np.shape(band) != (2,) or not all(_is_number(edge) for edge in band) or band[0] > band[1]:
+                raise SettingsError(f"stop_bands are pairs (low, high) in hertz, found {band!r}")
 
     @property
     def weightings(self) -> tuple[str, ...]:
         """The weightings as a tuple."""
         if self.weighting is None:
             return ()
-        return (self.weighting,) if isinstance(self.weighting, str) else tuple(self.weighting)
+        return tuple(self.weighting) if isinstance(self.weighting, list | tuple) else (self.weighting,)
 
     def target_grid(self, calibrated: Grid) -> Grid:
         """The grid of the image for a calibration on ``calibrated``."""
@@ -132,3 +171,11 @@ class Preprocessing:
                 value = str(value.attrs.get("source", "in memory"))
             out[field.name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         return out
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)

@@ -220,7 +220,6 @@ def _transform(scan: xr.Dataset, data: np.ndarray, settings: Preprocessing) -> n
     if not uses_transfer_function(scan, settings):
         return data
     transfer = scan["transfer_function"].values
-    with np.errstate(divide="ignore", invalid="ignore"):
-        data = np.where(transfer == 0, 0, data / transfer)
+    data = np.divide(data, transfer, out=np.zeros_like(data), where=transfer != 0)
     induction = Header(scan.attrs).induction_factors
     return data if induction is None else data / induction[:, None]

@@ -127,3 +127,28 @@ def test_only_the_selected_rows_are_read(tmp_path, monkeypatch):
     rows = Rows(np.array([3, 20]), np.array([1, 1]))
     found = system_matrix_rows(calibration, rows)
     assert sum(read) == found.size
+
+
+def test_a_part_of_a_calibration_is_a_calibration():
+    data = matrix(8)
+    calibration = recordings.calibration(data, GRID)
+    part = calibration.isel(x=slice(1, 3), y=slice(0, 2))
+    found = system_matrix_rows(part, select_rows(part))
+    np.testing.assert_array_equal(found, data[0, ..., 0:2, 1:3].reshape(found.shape))
+    np.testing.assert_allclose(found.x, GRID.axis("x")[1:3])
+    with pytest.raises(MDFError, match=r"receivers \[1\] of 2"):
+        system_matrix_rows(
+            calibration.assign_coords(receiver=[0, 1]).isel(receiver=[1]), Rows(np.array([1]), np.array([0]))
+        )
+
+
+def test_bins_without_transfer_function_become_zero():
+    data = matrix(9)
+    transfer = np.full((2, N_BINS), 2.0 + 0j)
+    transfer[:, 0] = 0
+    calibration = recordings.calibration(data, GRID).assign(
+        transfer_function=(("receiver", "frequency"), transfer)
+    )
+    found = system_matrix_rows(calibration, select_rows(calibration)).values.reshape(2, N_BINS, *GRID.shape)
+    assert not found[:, 0].any()
+    np.testing.assert_allclose(found[:, 1:], data[0, :, 1:] / 2)

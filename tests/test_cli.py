@@ -1,5 +1,6 @@
 """The command line from outside: what it prints, what it writes, and its exit codes."""
 
+import os
 import signal
 
 import numpy as np
@@ -13,9 +14,9 @@ SCANNER = mb.simulate.LissajousScanner()
 GRID = mb.Grid((7, 5, 1), (21e-3, 20e-3, 1e-3))
 
 
-def call(*arguments, code=0):
-    """stdout and stderr of ``mpibridge ARGUMENTS``; lines are wide, so that tables stay in one piece."""
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, [str(a) for a in arguments])
+def call(*arguments, code=0, **environment):
+    """stdout and stderr of ``mpibridge ARGUMENTS``; usage and help are wide, so that they stay in one piece."""
+    result = CliRunner(env={"COLUMNS": "200", **environment}).invoke(app, [str(a) for a in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == code, result.output
@@ -167,9 +168,18 @@ def test_flags_are_the_fields_of_preprocessing(folder):
         (["--set", "iteration=3"], "did you mean 'iterations'"),
         (["--set", "iterations=0"], "iterations"),
         (["--set", "iterations"], "name=value"),
+        (["--set", "iterations=abc"], "iterations must be a whole number of at least 1, found 'abc'"),
+        (["--set", "regularization=none"], "regularization must be a number of at least 0, found None"),
+        (["--set", "real=perhaps"], "real must be true or false, found 'perhaps'"),
+        (["--set", "seed=3"], "no setting 'seed'"),
+        (["--set", "scan=3"], "no setting 'scan'"),
+        (["--set", "progress=false"], "no setting 'progress'"),
+        (["--iterations", "0"], "iterations must be a whole number"),
+        (["--channel-weights", "1,x"], "channel_weights must be numbers separated by commas, found '1,x'"),
+        (["--picture", "x.foo"], "x.foo: ends in '.foo'"),
         (["-p", "kacmarz"], "did you mean 'kaczmarz'"),
         (["--background", "median"], "median"),
-        (["--stop-bands", "1e5,2e5"], "stop_bands"),
+        (["--stop-bands", "2e5,x"], "stop_bands"),
         (["--snr-threshold", "1e9"], "no row of the system matrix passes"),
     ],
 )
@@ -183,6 +193,118 @@ def test_an_error_is_one_clear_line(folder, tmp_path, arguments, message):
     assert len(err.strip().splitlines()) == 1
     assert not out
     assert not image.exists()
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """A reconstruction that is a mistake to start."""
+
+    def started(*_, **__):
+        raise AssertionError("the reconstruction was started")
+
+    monkeypatch.setattr("mpibridge.pipeline.reconstruct", started)
+
+
+@pytest.mark.parametrize("option", ["--output", "--picture"])
+@pytest.mark.parametrize("read", ["scan", "calibration", "background"])
+def test_what_is_read_is_never_written(folder, tmp_path, no_work, option, read):
+    files = {name: tmp_path / f"{name}.mdf" for name in ("scan", "calibration", "background")}
+    for name, path in files.items():
+        path.write_bytes((folder / f"{name.replace('background', 'scan')}.mdf").read_bytes())
+    content = files[read].read_bytes()
+    files[read].chmod(0o444)
+    link = tmp_path / "link.mdf"
+    link.symlink_to(files[read])
+    output = [] if option == "--output" else ["-o", tmp_path / "image.mdf"]
+    for target in (files[read], link):
+        _, err = call(
+            *("reconstruct", files["scan"], "-s", files["calibration"], "--background", files["background"]),
+            *(option, target, *output),
+            code=1,
+        )
+        assert "is a file that the reconstruction reads" in err
+    assert files[read].read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("output", "picture", "found"),
+    [
+        ("none/image.mdf", None, "image.mdf: lies in a folder that does not exist"),
+        ("image.txt", None, "image.txt: ends in '.txt'"),
+        ("locked.mdf", None, "locked.mdf: is write-protected"),
+        ("image.mdf", "none/image.png", "image.png: lies in a folder that does not exist"),
+        ("image.mdf", "image.foo", "image.foo: ends in '.foo'"),
+    ],
+)
+def test_targets_are_checked_before_the_work(folder, tmp_path, no_work, output, picture, found):
+    (tmp_path / "locked.mdf").touch(0o444)
+    more = [] if picture is None else ["--picture", tmp_path / picture]
+    _, err = call(
+        *("reconstruct", folder / "scan.mdf", "-s", folder / "calibration.mdf", "-o", tmp_path / output),
+        *more,
+        code=1,
+    )
+    assert found in err
+    assert os.listdir(tmp_path) == ["locked.mdf"]
+
+
+@pytest.fixture
+def given(monkeypatch, folder):
+    """What reaches the library: a function of the options after ``reconstruct``."""
+    image = mb.reconstruct(folder / "scan.mdf", system_matrix=folder / "calibration.mdf", iterations=1)
+
+    def given(*options):
+        seen = []
+        monkeypatch.setattr("mpibridge.pipeline.reconstruct", lambda *_, **known: seen.append(known) or image)
+        files = ("-s", folder / "calibration.mdf", "-o", folder / "given.mdf")
+        call("reconstruct", *options, folder / "scan.mdf", *files)
+        return seen[0]
+
+    return given
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--iterations", 3, "--regularization=0.01"], {"iterations": 3, "regularization": 0.01}),
+        (["--no-positive", "--real"], {"positive": False, "real": True}),
+        (["--positive=no", "--set", "iterations=2"], {"positive": False, "iterations": 2}),
+        (["--normalization", "none"], {"normalization": None}),
+        (["-p", "tv", "--iterations-cg", 4], {"iterations_cg": 4}),
+        (["--plugin=fista", "--penalty", "l2", "--set", "step=0.5"], {"penalty": "l2", "step": 0.5}),
+    ],
+)
+def test_settings_are_options(given, options, settings):
+    found = given(*options)
+    assert settings.items() <= found.items()
+
+
+def test_an_option_of_the_command_comes_before_a_setting_of_that_name(given):
+    found = given("-p", "fista", "--step", 2)
+    assert found["preprocessing"].step == 2
+    assert "step" not in found
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--iteration", 3], "No such option: --iteration (did you mean --iterations?)"),
+        (["--snr-treshold", 3], "No such option: --snr-treshold (did you mean --snr-threshold?)"),
+        (["--no-iterations"], "No such option: --no-iterations"),
+        (["--iterations-cg", 3], "No such option: --iterations-cg"),
+        (["--iterations", "-o", "again.mdf"], "Option '--iterations' requires a value"),
+        (["--l1"], "Option '--l1' requires a value"),
+        (["--seed", -1], "-1 is not in the range"),
+    ],
+)
+def test_unknown_options_are_wrong_usage(folder, tmp_path, no_work, options, message):
+    files = ("-s", folder / "calibration.mdf", "-o", tmp_path / "image.mdf")
+    _, err = call("reconstruct", folder / "scan.mdf", *files, *options, code=2)
+    assert message in err
+
+
+def test_help_shows_an_example():
+    assert "--iterations 3 --regularization 0.01" in call("reconstruct", "--help")[0]
 
 
 def test_a_calibration_of_another_sequence(folder, tmp_path):
@@ -225,6 +347,35 @@ def test_match(folder):
     assert "other.mdf" in lines[1]
     assert " no " in lines[1]
     assert "samples per period" in out
+
+
+@pytest.fixture
+def deep(folder, tmp_path):
+    """A folder of calibrations with long names, and one that is damaged; their paths inside it."""
+    deep = tmp_path / "calibrations [of all scanners]"
+    names = [f"{'year' * 10}/{'month' * 10}/[{what}].mdf" for what in ("calibration", "other")]
+    (deep / names[0]).parent.mkdir(parents=True)
+    for name in names:
+        (deep / name).write_bytes((folder / name.split("[")[1].replace("]", "")).read_bytes())
+    (deep / "damaged.mdf").write_bytes(b"no HDF5")
+    return deep, [*names, "damaged.mdf"]
+
+
+def test_matches_for_programs_have_a_line_each(folder, deep):
+    out, _ = call("match", folder / "scan.mdf", deep[0], COLUMNS="80")
+    lines = out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == deep[1]
+    assert lines[-1].count("damaged.mdf") == 1
+    assert "cannot be read: " in lines[-1]
+
+
+def test_matches_on_a_screen_show_the_whole_path(folder, deep):
+    out, _ = call("match", folder / "scan.mdf", deep[0], COLUMNS="80", FORCE_COLOR="1", TERM="dumb")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    left = "".join(line.split()[0] for line in out.splitlines()[1:] if not line.startswith(" "))
+    for name in deep[1]:
+        assert name in left
 
 
 def test_nothing_matches(folder, tmp_path):

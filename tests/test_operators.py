@@ -94,5 +94,17 @@ def test_shapes_are_checked():
         dense(0).forward(np.ones((1, 5, 4, 3)))
     with pytest.raises(ShapeError, match="one grid and the same rows"):
         side_by_side([dense(0), SystemMatrix(np.ones((6, 60)), GRID)])
+    elsewhere = Grid(GRID.size, GRID.field_of_view, (0.01, 0.0, 0.0))
+    with pytest.raises(ShapeError, match="one grid and the same rows"):
+        side_by_side([dense(0), SystemMatrix(dense(1).matrix, elsewhere)])
     with pytest.raises(ShapeError, match="weights for 7 rows"):
         dense(0).weighted(np.ones(6))
+
+
+def test_total_variation_along_some_axes_only():
+    """Two contrasts, one all ones, one all zeros: neither varies, so nothing is to be smoothed."""
+    from mpibridge.solvers import TV
+
+    x = np.repeat([1.0, 0.0], GRID.n_voxels)[None]
+    np.testing.assert_allclose(TV(0.1, (2, *GRID.shape), dims=(-3, -2, -1)).prox(x, 0.2), x)
+    assert not np.allclose(TV(0.1, (2, *GRID.shape)).prox(x, 0.2), x)

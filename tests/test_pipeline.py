@@ -225,3 +225,51 @@ def test_a_plugin_may_give_a_deviation_and_a_trace(scan, calibration, monkeypatc
     assert first.attrs[f"{PROVENANCE}/trace/rows"] == 2 * (N_SAMPLES // 2 + 1)
     mb.save(tmp_path / "image.mdf", first)
     np.testing.assert_array_equal(mb.open(tmp_path / "image.mdf").concentration_std, first.concentration_std)
+
+
+@pytest.fixture(scope="module")
+def patches(phantom) -> xr.Dataset:
+    """Two patches of two periods each; the focus field moves the field-free point by ± 10 mm along x."""
+    offsets = np.array([-0.01, -0.01, 0.01, 0.01])[:, None, None] * [1.0, 0.0, 0.0]
+    signal = np.random.default_rng(5).standard_normal((2, 4, 2, N_SAMPLES)).astype(np.float32)
+    return recordings.scan(signal, **{"/acquisition/offsetField": offsets})
+
+
+def test_patches_are_placed_on_one_grid(patches, calibration):
+    image = mb.reconstruct(patches, system_matrix=calibration, iterations=2)
+    np.testing.assert_allclose(image.x, np.linspace(-0.024, 0.026, 6), atol=1e-9)
+    averaged = mb.Preprocessing(period_averages=2)
+    again = mb.reconstruct(patches, system_matrix=calibration, preprocessing=averaged, iterations=2)
+    np.testing.assert_allclose(again.concentration, image.concentration, atol=1e-5)
+
+
+def test_patches_on_another_grid_cover_the_same_extent(patches, calibration):
+    finer = mb.Preprocessing(grid=(1, 6, 8))
+    image = mb.reconstruct(patches, system_matrix=calibration, preprocessing=finer, iterations=2)
+    assert image.concentration.shape == (2, 1, 6, 12)
+    np.testing.assert_allclose(image.x[[0, -1]], [-0.0265, 0.0285], atol=1e-9)
+
+
+def test_what_patches_cannot_do_is_said(patches, calibration):
+    with pytest.raises(SettingsError, match="sparsity is for scans with one patch"):
+        mb.reconstruct(patches, system_matrix=calibration, preprocessing=mb.Preprocessing(sparsity="DCT-II"))
+    with pytest.raises(SettingsError, match="period_averages=4 mixes patches"):
+        mb.reconstruct(patches, system_matrix=calibration, preprocessing=mb.Preprocessing(period_averages=4))
+
+
+def test_noise_is_that_of_the_averaged_rows(calibration):
+    signal = np.random.default_rng(6).standard_normal((408, 1, 2, N_SAMPLES)).astype(np.float32)
+    scan = recordings.scan(signal, np.arange(408) < 400)
+    one = pipeline.spectral_problem(scan, [calibration], mb.Preprocessing()).noise
+    four = pipeline.spectral_problem(scan, [calibration], mb.Preprocessing(averages=4)).noise
+    np.testing.assert_allclose(four, one / 2)
+
+
+def test_arguments_of_another_kind(scan, calibration):
+    for bad in ({"seed": -1}, {"seed": "a"}, {"preprocessing": {"snr_threshold": 5}}, {"device": None}):
+        with pytest.raises(SettingsError, match=next(iter(bad))):
+            mb.reconstruct(scan, **({"system_matrix": calibration} | bad))
+    with pytest.raises(SettingsError, match="a path or an opened dataset is wanted, found int"):
+        mb.reconstruct(scan, system_matrix=5)
+    with pytest.raises(SettingsError, match="found a DataArray"):
+        mb.save("image.mdf", scan.signal)

@@ -146,7 +146,15 @@ def test_what_cannot_be_done_is_said():
         ("frames", []),
         ("frames", [-1]),
         ("receivers", [0.5]),
+        ("averages", "2"),
         ("background", "median"),
+        ("background", True),
+        ("background", "empty.mdf"),
+        ("snr_threshold", "5"),
+        ("mixing_order", 2.5),
+        ("spectral_leakage", "perhaps"),
+        ("grid", (1, 20.7, 22)),
+        ("grid", (20, 22)),
         ("min_frequency", -1.0),
         ("max_frequency", -1.0),
         ("snr_threshold", float("nan")),
@@ -160,3 +168,22 @@ def test_what_cannot_be_done_is_said():
 def test_settings_outside_their_range(name, value):
     with pytest.raises(SettingsError, match=name.split("_")[0]):
         Preprocessing(**{name: value})
+
+
+def test_a_dataset_that_was_cut_is_refused():
+    """Conversion factors and rows count receivers from the first of the header."""
+    scan = recordings.scan(signals(13)).assign_coords(receiver=[0, 1])
+    with pytest.raises(MDFError, match=r"holds the receivers \[1\] of 2; .* Preprocessing\(receivers="):
+        spectra(scan.isel(receiver=[1]))
+    with pytest.raises(MDFError, match=r"holds the receivers \[1, 0\] of 2"):
+        spectra(scan.isel(receiver=[1, 0]))
+    with pytest.raises(MDFError, match="40 samples per period, the header says 48"):
+        spectra(scan.isel(sample=slice(40)))
+    with pytest.raises(MDFError, match=r"isel\(frame=\[5\]\)"):
+        spectra(scan.isel(frame=2))
+    turned = scan.transpose("sample", "receiver", "period", "frame")
+    np.testing.assert_array_equal(spectra(turned), spectra(scan))
+
+
+def test_one_stop_band_need_not_be_nested():
+    assert Preprocessing(stop_bands=(1e5, 2e5)).stop_bands == ((1e5, 2e5),)

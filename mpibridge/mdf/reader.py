@@ -133,9 +133,13 @@ def _measurement(header: dict[str, Any], stored: dict[str, StoredArray], frames:
     axes = (3, 0, 1, 2) if fast else (0, 1, 2, 3)
     fourier = said.flag("isFourierTransformed")
     name, dims = ("spectrum", model.SPECTRUM_DIMS) if fourier else ("signal", model.SIGNAL_DIMS)
-    variables = {name: _variable(dims, source, axes, units=str(said["/acquisition/receiver/unit"]))}
+    unit: dict[str, Any] = {"units": str(said["/acquisition/receiver/unit"])}
+    if said.conversion_factors is not None:
+        unit = {"units": "1", "long_name": "stored numbers; mpibridge.signals converts them"}
+    variables = {name: _variable(dims, source, axes, **unit)}
     order = frames.order
     coordinates: dict[str, Any] = {
+        "receiver": np.arange(source.shape[axes[2]]),
         "is_background": ("frame", frames.is_background),
         "acquisition_index": ("frame", order),
         "time": ("frame", order * _frame_seconds(said), {"units": "s"}),
@@ -168,6 +172,7 @@ def _calibration(header: dict[str, Any], stored: dict[str, StoredArray], frames:
     n_foreground = table.size
     variables = {"system_matrix": _variable(model.SYSTEM_MATRIX_DIMS, matrix, axes, table, frame_axis)}
     coordinates: dict[str, Any] = {
+        "receiver": np.arange(samples.shape[axes[1]]),
         "acquisition_index": (model.GRID_DIMS, frames.order[:n_foreground][frames.sorting].reshape(shape)),
         **_frequencies(header, said),
     }

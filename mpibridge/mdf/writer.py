@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,7 @@ def write(path: str | Path, dataset: xr.Dataset) -> Path:
     The file appears when it is complete: if anything fails, an existing file stays as it was.
     Raises MDFError if the dataset cannot be an MDF file, naming the entry.
     """
-    target = Path(path).resolve()
-    if target.suffix.lower() not in SUFFIXES:
-        raise MDFError(
-            path, None, f"ends in {target.suffix!r}", f"MPIFiles.jl wants one of {', '.join(SUFFIXES)}"
-        )
-    if target.is_dir() or not target.parent.is_dir():
-        found = "is a folder" if target.is_dir() else "lies in a folder that does not exist"
-        raise MDFError(path, None, found, "pass the name of a file in an existing folder")
+    target = check_target(path)
     header, arrays = laid_out(path, dataset)
     header = _completed(path, header)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
@@ -74,6 +67,25 @@ def write(path: str | Path, dataset: xr.Dataset) -> Path:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+    return target
+
+
+def check_target(path: str | Path, suffixes: Collection[str] = SUFFIXES) -> Path:
+    """Where a file called ``path`` goes, links followed; MDFError if none can be written there.
+
+    suffixes: of which the name has one; those of MDF are what MPIFiles.jl wants.
+    """
+    target = Path(path).resolve()
+    if target.suffix.lower() not in suffixes:
+        todo = f"pass a name that ends in one of {', '.join(suffixes)}"
+        raise MDFError(path, None, f"ends in {target.suffix!r}", todo)
+    if target.is_dir() or not target.parent.is_dir():
+        found = "is a folder" if target.is_dir() else "lies in a folder that does not exist"
+        raise MDFError(path, None, found, "pass the name of a file in an existing folder")
+    if target.exists() and not (target.stat().st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise MDFError(path, None, "is write-protected", "pass another name or change its permissions")
+    if not os.access(target.parent, os.W_OK):
+        raise MDFError(path, None, "lies in a folder that is write-protected", "pass another folder")
     return target
 
 

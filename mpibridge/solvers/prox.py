@@ -56,12 +56,14 @@ class TV:
     """Anisotropic total variation, weight·Σ|differences|.
 
     weight: relative λ ≥ 0. shape: grid of the voxels in C order, e.g. (z, y, x). iterations: steps of the
-    dual fast gradient projection (Beck and Teboulle 2009), which approximates the proximal map.
+    dual fast gradient projection (Beck and Teboulle 2009), which approximates the proximal map. dims: axes of the
+    shape along which differences count (None: all).
     """
 
     weight: float
     shape: tuple[int, ...]
     iterations: int = 10
+    dims: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_weight("TV", self.weight)
@@ -81,7 +83,9 @@ class TV:
                 f"{x.shape[-1]} voxels do not fill the TV shape {self.shape}; pass the grid's shape"
             )
         image = xp.reshape(x, (x.shape[0], *self.shape))
-        axes = [axis for axis in range(1, image.ndim) if image.shape[axis] > 1]
+        n = len(self.shape)
+        chosen = range(n) if self.dims is None else sorted({dim % n for dim in self.dims})
+        axes = [1 + dim for dim in chosen if self.shape[dim] > 1]
         weight: Any = threshold
         if hasattr(threshold, "shape") and threshold.shape:
             weight = xp.reshape(threshold, (-1,) + (1,) * len(self.shape))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,30 @@ NORMALIZATIONS = ("system_matrix", "measurement", None)
 
 
 def _check(
-    settings: Any, *, positive: tuple[str, ...] = ("iterations",), other: tuple[str, ...] = ()
+    settings: Any,
+    *,
+    counts: tuple[str, ...] = ("iterations",),
+    weights: tuple[str, ...] = ("regularization",),
+    scales: tuple[str, ...] = (),
 ) -> None:
-    """Counts of at least 1, weights of at least 0, and a known normalization; SettingsError otherwise."""
-    for name in positive:
+    """Whole counts of at least 1, weights of at least 0, positive scales, true or false where the class says bool,
+    and a known normalization; SettingsError otherwise."""
+
+    def require(name: str, kind: type, fits: Callable[[Any], bool], wanted: str) -> None:
         value = getattr(settings, name)
-        if isinstance(value, bool) or value != int(value) or value < 1:
-            raise SettingsError(f"{name} must be a whole number of at least 1, found {value!r}")
-    for name in ("regularization", *other):
-        value = getattr(settings, name)
-        if not np.all(np.isfinite(value)) or np.any(np.asarray(value) < 0):
-            raise SettingsError(f"{name} must be a number of at least 0, found {value!r}")
+        if isinstance(value, bool) or not isinstance(value, kind) or not fits(value):
+            raise SettingsError(f"{name} must be {wanted}, found {value!r}")
+
+    for name in counts:
+        require(name, Integral, lambda n: n >= 1, "a whole number of at least 1")
+    for name in weights:
+        require(name, Real, lambda x: 0 <= x < np.inf, "a number of at least 0")
+    for name in scales:
+        require(name, Real, lambda x: 0 < x < np.inf, "a positive number")
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.type == "bool" and not isinstance(value, bool | np.bool_):
+            raise SettingsError(f"{field.name} must be true or false, found {value!r}")
     if settings.normalization not in NORMALIZATIONS:
         raise SettingsError(
             f"normalization must be one of {NORMALIZATIONS}, found {settings.normalization!r}"
@@ -63,7 +77,7 @@ class KaczmarzSettings:
     l1: float = 0.0  # soft threshold after every sweep, relative like λ
 
     def __post_init__(self) -> None:
-        _check(self, other=("l1",))
+        _check(self, weights=("regularization", "l1"))
 
 
 class Kaczmarz(Plugin[SpectralProblem]):
@@ -149,7 +163,7 @@ class FISTASettings:
     positive: bool = True  # and to non-negative ones
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, scales=() if self.step is None else ("step",))
         if self.penalty not in ("l1", "l2") or self.momentum not in ("fista", "pogm"):
             raise SettingsError(
                 f'penalty must be "l1" or "l2" and momentum "fista" or "pogm", found {self.penalty!r} and '
@@ -157,8 +171,6 @@ class FISTASettings:
             )
         if self.restart not in (None, "gradient"):
             raise SettingsError(f'restart must be None or "gradient", found {self.restart!r}')
-        if self.step is not None and not 0 < self.step < np.inf:
-            raise SettingsError(f"step must be positive, found {self.step!r}")
 
 
 class FISTA(Plugin[SpectralProblem]):
@@ -205,11 +217,14 @@ class TVSettings:
     positive: bool = True  # and non-negative
 
     def __post_init__(self) -> None:
-        _check(self, positive=("iterations", "iterations_cg", "iterations_inner"), other=("l1",))
+        _check(
+            self,
+            counts=("iterations", "iterations_cg", "iterations_inner"),
+            weights=("regularization", "l1"),
+            scales=("rho",),
+        )
         if self.method not in ("admm", "split_bregman"):
             raise SettingsError(f'method must be "admm" or "split_bregman", found {self.method!r}')
-        if not 0 < self.rho < np.inf:
-            raise SettingsError(f"rho must be positive, found {self.rho!r}")
 
 
 class TotalVariation(Plugin[SpectralProblem]):
@@ -224,7 +239,7 @@ class TotalVariation(Plugin[SpectralProblem]):
     ) -> Result:
         s, operator = self.settings, problem.operator
         _require_dense(problem, self.name)
-        terms: tuple[Any, ...] = (TV(s.regularization, operator.image_shape),)
+        terms: tuple[Any, ...] = (TV(s.regularization, operator.image_shape, dims=(-3, -2, -1)),)
         if s.l1:
             terms = (*terms, L1(s.l1))
         scale = solvers.normalization_factor(operator.matrix, problem.rows, "system_matrix")

@@ -20,7 +20,7 @@ from mpibridge.mdf.layout import FileArray
 from mpibridge.mdf.reader import read
 from mpibridge.mdf.schema import SCHEMA, TIMES
 from mpibridge.mdf.validate import validate
-from mpibridge.mdf.writer import blocks, write
+from mpibridge.mdf.writer import blocks, check_target, write
 from mpibridge.model import Grid
 from tests.mdf.strategies import Recording
 
@@ -261,6 +261,21 @@ def test_where_no_file_can_be(name: str, found: str, scan: xr.Dataset, tmp_path:
     (tmp_path / "folder.mdf").mkdir()
     with pytest.raises(MDFError, match=found):
         write(tmp_path / name, scan)
+
+
+def test_write_protected_files_stay(scan: xr.Dataset, tmp_path: Path) -> None:
+    target = write(tmp_path / "b.mdf", scan)
+    content = target.read_bytes()
+    target.chmod(0o444)
+    with pytest.raises(MDFError, match="write-protected"):
+        write(target, scan)
+    assert target.read_bytes() == content
+
+
+def test_targets_of_other_kinds(tmp_path: Path) -> None:
+    assert check_target(tmp_path / "a.PNG", (".png", ".pdf")) == (tmp_path / "a.PNG").resolve()
+    with pytest.raises(MDFError, match=r"pass a name that ends in one of \.png, \.pdf"):
+        check_target(tmp_path / "a.mdf", (".png", ".pdf"))
 
 
 class Interrupted:
