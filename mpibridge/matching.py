@@ -87,8 +87,8 @@ def _matches(scan: xr.Dataset, folder: Path) -> Iterator[Match]:
         try:
             other = read(path)
         except MDFError as error:
-            why = f"{error.dataset} {error.found}" if error.dataset else error.found
-            yield Match(path, False, (f"cannot be read: {why}",), -1.0)
+            why = f"cannot be read: {error.dataset} {error.found}" if error.dataset else error.found
+            yield Match(path, False, (why,), -1.0)
             continue
         if other.attrs["kind"] == CALIBRATION:
             reasons = tuple(differences(scan, other)) + tuple(_gradients(scan, other))

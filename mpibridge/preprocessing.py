@@ -102,8 +102,8 @@ class Preprocessing:
                     f'weighting="channel" needs channel_weights, one number per receiver, found {self.channel_weights!r}'
                 )
         sizes: Any = self.grid
-        given = sizes is None or isinstance(sizes, Grid)
-        if not given and (np.shape(sizes) != (3,) or not all(_is_count(n) for n in sizes)):
+        known = sizes is None or isinstance(sizes, Grid)
+        if not known and (np.shape(sizes) != (3,) or not all(_is_count(n) for n in sizes)):
             raise SettingsError(f"grid must be a Grid or voxels (nz, ny, nx), found {self.grid!r}")
         if self.sparsity is not None and self.sparsity not in NAMES:
             raise SettingsError(f"unknown sparsity {self.sparsity!r}; known are {', '.join(NAMES)}")

@@ -294,7 +294,7 @@ def test_an_option_of_the_command_comes_before_a_setting_of_that_name(given):
         (["--iterations-cg", 3], "No such option: --iterations-cg"),
         (["--iterations", "-o", "again.mdf"], "Option '--iterations' requires a value"),
         (["--l1"], "Option '--l1' requires a value"),
-        (["--seed", -1], "-1 is not in the range"),
+        (["--seed", -1], "'--seed'"),
     ],
 )
 def test_unknown_options_are_wrong_usage(folder, tmp_path, no_work, options, message):
@@ -364,9 +364,9 @@ def deep(folder, tmp_path):
 def test_matches_for_programs_have_a_line_each(folder, deep):
     out, _ = call("match", folder / "scan.mdf", deep[0], COLUMNS="80")
     lines = out.splitlines()[1:]
-    assert [line.split()[0] for line in lines] == deep[1]
-    assert lines[-1].count("damaged.mdf") == 1
-    assert "cannot be read: " in lines[-1]
+    assert sorted(line.split()[0] for line in lines) == sorted(deep[1])
+    (damaged,) = (line for line in lines if line.count("damaged.mdf") == 1)
+    assert damaged.count("cannot be read") == 1
 
 
 def test_matches_on_a_screen_show_the_whole_path(folder, deep):

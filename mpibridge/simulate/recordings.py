@@ -15,6 +15,7 @@ import xarray as xr
 from mpibridge import __version__, model
 from mpibridge.errors import ShapeError
 from mpibridge.mdf.header import Header
+from mpibridge.mdf.schema import FLAGS
 from mpibridge.simulate.lissajous import LissajousScanner
 
 NOISE = 2e-7
@@ -24,16 +25,6 @@ BACKGROUND, DRIFT = 2e-6, 2e-7
 DELTA_POINTS = 3
 """The delta sample fills its voxel; it is sampled at this many points per axis."""
 TIME = "2026-01-01T00:00:00.000"
-FLAGS = (
-    "BackgroundCorrected",
-    "FastFrameAxis",
-    "FourierTransformed",
-    "FramePermutation",
-    "FrequencySelection",
-    "SparsityTransformed",
-    "SpectralLeakageCorrected",
-    "TransferFunctionCorrected",
-)
 
 
 def measurement(
@@ -172,7 +163,7 @@ def _header(
     """Metadata of a recording by MDF path."""
     identifiers = [str(uuid.UUID(bytes=generator.bytes(16), version=4)) for _ in range(3)]
     is_calibration = kind == model.CALIBRATION
-    switched_on = ("FastFrameAxis", "FourierTransformed", "FramePermutation") if is_calibration else ()
+    switched_on = ("isFastFrameAxis", "isFourierTransformed", "isFramePermutation") if is_calibration else ()
     drive, receiver = "/acquisition/drivefield", "/acquisition/receiver"
     return {
         "kind": kind,
@@ -213,5 +204,5 @@ def _header(
         f"{receiver}/bandwidth": np.float64(scanner.base_frequency / 2),
         f"{receiver}/numSamplingPoints": np.int64(scanner.n_samples),
         f"{receiver}/unit": "V",
-        **{f"/measurement/is{flag}": np.int8(flag in switched_on) for flag in FLAGS},
+        **{f"/measurement/{flag}": np.int8(flag in switched_on) for flag in FLAGS},
     }
