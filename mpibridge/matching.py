@@ -88,7 +88,7 @@ def _matches(scan: xr.Dataset, folder: Path) -> Iterator[Match]:
             other = read(path)
         except MDFError as error:
             why = f"cannot be read: {error.dataset} {error.found}" if error.dataset else error.found
-            yield Match(path, False, (why,), -1.0)
+            yield Match(path, False, (why,), float("-inf"))
             continue
         if other.attrs["kind"] == CALIBRATION:
             reasons = tuple(differences(scan, other)) + tuple(_gradients(scan, other))

@@ -34,7 +34,8 @@ IMAGE_DIMS = ("frame", *GRID_DIMS)
 MEASUREMENT, CALIBRATION, RECONSTRUCTION = "measurement", "calibration", "reconstruction"
 """What a file holds, in ``attrs["kind"]``."""
 
-UNITS = {"x": "m", "y": "m", "z": "m", "time": "s", "frequency": "Hz"}
+STORED_NUMBERS = {"units": "1", "long_name": "stored numbers; mpibridge.signals converts them"}
+"""Attributes of a ``signal`` whose header has a conversion factor."""
 
 Triple = tuple[float, float, float]
 

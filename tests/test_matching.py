@@ -43,14 +43,14 @@ def test_the_fitting_calibration_comes_first(scan, tmp_path):
         "near.mdf",
         "far.mdf",
         "a_steep.mdf",
-        "c_broken.mdf",
         "b_strong.mdf",
+        "c_broken.mdf",
     ]
     assert [m.fits for m in found] == [True, True, False, False, False]
     assert found[0].reasons == ()
     assert found[2].reasons == ("gradient: scan -1, -1, 2 T/m, calibration -2, -2, 4 T/m",)
-    assert "amplitudes: scan 0.012, 0.012 T, calibration 0.02, 0.02 T" in found[4].reasons[0]
-    assert "cannot be read" in found[3].reasons[0]
+    assert "amplitudes: scan 0.012, 0.012 T, calibration 0.02, 0.02 T" in found[3].reasons[0]
+    assert "cannot be read" in found[4].reasons[0]
 
 
 def test_what_cannot_be_searched(scan, tmp_path):

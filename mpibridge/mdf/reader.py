@@ -135,7 +135,7 @@ def _measurement(header: dict[str, Any], stored: dict[str, StoredArray], frames:
     name, dims = ("spectrum", model.SPECTRUM_DIMS) if fourier else ("signal", model.SIGNAL_DIMS)
     unit: dict[str, Any] = {"units": str(said["/acquisition/receiver/unit"])}
     if said.conversion_factors is not None:
-        unit = {"units": "1", "long_name": "stored numbers; mpibridge.signals converts them"}
+        unit = model.STORED_NUMBERS
     variables = {name: _variable(dims, source, axes, **unit)}
     order = frames.order
     coordinates: dict[str, Any] = {

@@ -60,12 +60,13 @@ def measurement(
     attrs = _header(scanner, model.MEASUREMENT, len(index), averages, generator)
     attrs["/acquisition/receiver/dataConversionFactor"] = np.stack([slope, offset], axis=1)
     coordinates = {
+        "receiver": np.arange(2),
         "is_background": ("frame", is_background),
         "acquisition_index": ("frame", index),
         "time": ("frame", index * Header(attrs).frame_period, {"units": "s"}),
         "time_in_period": ("sample", np.arange(scanner.n_samples) / scanner.base_frequency, {"units": "s"}),
     }
-    signal = xr.Variable(model.SIGNAL_DIMS, samples[:, None], {"units": "V"})
+    signal = xr.Variable(model.SIGNAL_DIMS, samples[:, None], model.STORED_NUMBERS)
     return xr.Dataset({"signal": signal}, coordinates, attrs)
 
 
@@ -111,6 +112,7 @@ def calibration(
         "background": (model.BACKGROUND_DIMS, spectra[..., nx * ny :]),
     }
     coordinates = {
+        "receiver": np.arange(shape[1]),
         "acquisition_index": (model.GRID_DIMS, place.reshape(grid.shape)),
         "background_acquisition_index": ("background_frame", empty),
         "frequency": ("frequency", Header(attrs).frequencies, {"units": "Hz"}),
