@@ -14,7 +14,7 @@ from mpibridge.solvers.arguments import check_energies, check_matrix
 from mpibridge.solvers.normalization import is_sparse, row_energies
 
 _BLOCK = 128  # rows per matrix product: wide enough for BLAS, small beside the voxels
-_CACHE = 2_600_000  # bytes of a block that one sweep of one frame reads twice: what two cores' caches hold
+_CACHE = 2_000_000  # bytes of a block that one sweep of one frame reads twice: what two cores' caches hold
 
 
 @dataclass(frozen=True, eq=False)
