@@ -66,8 +66,8 @@ class Problem:
 def validate(path: str | Path) -> list[Problem]:
     """Every departure of a file from MDF 2.1.0, in the order of the schema; an empty list is a sound file.
 
-    A file of an older version has one problem that says so. Entries of 2.0.x then count under the names and in the
-    shapes that 2.1 gives them; of 1.0.x it is only told whether, and if not why, it can be read.
+    A file of an older version has one problem that says so. Entries of 2.0.x that have another name in 2.1 are named
+    and then count under the new one; of 1.0.x it is only told whether, and if not why, it can be read.
     Raises MDFError if the file is not HDF5 or damaged.
     """
     path = Path(path).absolute()
@@ -119,6 +119,8 @@ def _departures(items: Mapping[str, Any], version: str) -> Iterator[Problem]:
     for name, item in items.items():
         (target,) = legacy.rename({name: None}, version)
         named[name if target in items else target] = item
+        if target != name and target not in items:
+            yield Problem(name, f"is a name of MDF {version}", f"{VERSION} calls it {target}")
     yield from _groups(named)
     stored = {name: item for name, item in named.items() if isinstance(item, h5py.Dataset) and name in SCHEMA}
     header: dict[str, Any] = {}
@@ -128,8 +130,6 @@ def _departures(items: Mapping[str, Any], version: str) -> Iterator[Problem]:
                 header[name] = value(item, name)
             except MDFError as error:
                 yield _as_problem(error)
-    if version != VERSION:
-        header = _repaired(header)
     letters = ShapeLetters.of(header)
     for name, entry in SCHEMA.items():
         if name not in stored:
@@ -145,14 +145,6 @@ def _departures(items: Mapping[str, Any], version: str) -> Iterator[Problem]:
         if name in (DATA, TRANSFER_FUNCTION) and stored[name].id.get_offset() is None:
             yield Problem(name, "is not stored in one piece (chunked, compressed or empty)", f"{CLOSED}")
     yield from _products(header, letters)
-
-
-def _repaired(header: dict[str, Any]) -> dict[str, Any]:
-    """Old entries in the shapes of 2.1, as far as they are what they should be."""
-    try:
-        return legacy.repair_shapes(header)
-    except (TypeError, ValueError):
-        return header  # entries of the wrong type, each of which is reported
 
 
 def _groups(items: Mapping[str, Any]) -> Iterator[Problem]:

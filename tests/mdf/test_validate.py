@@ -122,7 +122,15 @@ def test_genuine_files(shared: Path) -> None:
     """Each line was checked by hand against the specification."""
     head = shared / "data/real/head-scanner"
     assert validate(head / "no_measurement_group.mdf") == []
-    assert [p.dataset for p in validate(head / "robot_calibration_v2.0.mdf")] == ["/version"]
+    assert [p.dataset for p in validate(head / "robot_calibration_v2.0.mdf")] == [
+        "/version",
+        "/acquisition/numPeriods",
+        "/measurement/isTransposed",
+        *(f"/tracer/{name}" for name in ("batch", "concentration", "name", "solute", "vendor", "volume")),
+        "/acquisition/gradient",
+        "/acquisition/offsetField",
+        "/acquisition/drivefield/waveform",
+    ]
     assert "/matrix" in [p.dataset for p in validate(head / "phantom.h5")]
     for path in (shared / "golden/single-patch").glob("*.mdf"):
         wanted = ["/version"] if "mpireco" in path.name else []
