@@ -1,10 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: test lint demo clean
+.PHONY: test test-julia lint demo clean
 
 test: .venv/.installed
 	$(BIN)/pytest -n 2
+
+# With the Julia that "mpibridge doctor" names; the tests say which.
+test-julia: .venv/.installed
+	$(BIN)/pytest -m julia tests/julia -s
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

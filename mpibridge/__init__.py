@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mpibridge import metrics, plot, registry, simulate
     from mpibridge.errors import (
+        FileError,
+        JuliaError,
+        JuliaSetupError,
         MDFError,
         MismatchError,
+        MissingField,
         MPIBridgeError,
         MPIBridgeWarning,
         PluginError,
         SettingsError,
         ShapeError,
     )
-    from mpibridge.files import open, save, validate
+    from mpibridge.files import convert, open, save, validate
     from mpibridge.matching import find_calibration
     from mpibridge.model import Grid
     from mpibridge.pipeline import reconstruct
@@ -36,16 +40,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FileError",
     "Grid",
+    "JuliaError",
+    "JuliaSetupError",
     "MDFError",
     "MPIBridgeError",
     "MPIBridgeWarning",
     "MismatchError",
+    "MissingField",
     "PluginError",
     "Preprocessing",
     "SettingsError",
     "ShapeError",
     "__version__",
+    "convert",
     "find_calibration",
     "metrics",
     "open",
@@ -59,6 +68,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "convert": "files",
     "open": "files",
     "save": "files",
     "validate": "files",
@@ -69,10 +79,14 @@ _MODULE_OF = {
     "Grid": "model",
     **dict.fromkeys(
         (
+            "FileError",
+            "JuliaError",
+            "JuliaSetupError",
             "MDFError",
             "MPIBridgeError",
             "MPIBridgeWarning",
             "MismatchError",
+            "MissingField",
             "PluginError",
             "SettingsError",
             "ShapeError",

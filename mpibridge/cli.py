@@ -122,7 +122,7 @@ def _refuse_inputs(target: Path, inputs: Iterable[str | Path]) -> None:
     """MDFError if the file to be written is one of those that are read."""
     for source in map(Path, inputs):
         if target.exists() and source.exists() and target.samefile(source):
-            raise MDFError(target, None, "is a file that the reconstruction reads", "pass another name")
+            raise MDFError(target, None, "is a file that is read", "pass another name")
 
 
 @app.command(
@@ -147,6 +147,7 @@ def reconstruct(
     picture: Annotated[
         Path | None, typer.Option(help=f"also draw the image, as {', '.join(PICTURES)}")
     ] = None,
+    engine: Annotated[str, typer.Option(help="native, or julia: classical plugins in MPIReco.jl")] = "native",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="of the random numbers, for methods that draw any")] = 0,
     *,
@@ -172,6 +173,7 @@ def reconstruct(
         plugin=plugin,
         system_matrix=system_matrix[0] if len(system_matrix) == 1 else system_matrix,
         preprocessing=preprocessing,
+        engine=engine,
         device=device,
         seed=seed,
         progress=True,
@@ -182,6 +184,25 @@ def reconstruct(
     if picture is not None:
         plot.image(image).savefig(picture, dpi=150)
         _show(picture)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="a Bruker folder, an IMT or an MDF file")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="MDF file to write")],
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="an option of MPIFiles.jl saveasMDF, e.g. SNRThresh=2.0"
+        ),
+    ] = None,
+) -> None:
+    """Write a Bruker folder, an IMT file or any MDF file as MDF, by MPIFiles.jl (needs Julia)."""
+    from mpibridge.files import convert
+
+    _refuse_inputs(target, [source])
+    convert(source, target, **settings.parse_assignments(assignments or ()))
+    _show(target)
 
 
 @app.command()
@@ -258,3 +279,33 @@ def demo(
         _show(f"{what}: {path}")
     reopened = open(done.files["image"])
     _show(f"reopened {done.files['image']}: {reopened.attrs['kind']} {dict(reopened['concentration'].sizes)}")
+
+
+@app.command()
+def doctor(
+    start_julia: Annotated[
+        bool, typer.Option("--start-julia", help="also start it, and say what runs")
+    ] = False,
+) -> None:
+    """What is installed, which Julia would be used and why, and what to do about what is missing.
+
+    Nothing is started or downloaded. Exit code 1 if something is wrong that mpibridge cannot work without.
+    """
+    from mpibridge import julia
+    from mpibridge.doctor import breaks_native, draw, examine, recipe
+
+    findings = examine()
+    _tabulate(draw(findings))
+    _show(f"\n{recipe()}")
+    if start_julia:
+        _show(f"\n{julia.start()}")
+    if breaks_native(findings):
+        raise typer.Exit(1)
+
+
+@app.command("setup-julia")
+def setup_julia() -> None:
+    """Install Julia's packages (and Julia, if there is none), and precompile them: once, with a network."""
+    from mpibridge.julia_setup import set_up
+
+    set_up(lambda done, total, text: _say(f"[{done}/{total}] {text}"))

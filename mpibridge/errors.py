@@ -6,7 +6,9 @@ from pathlib import Path
 
 
 class MPIBridgeError(Exception):
-    """Base of every error that mpibridge raises on purpose."""
+    """Base of every error that mpibridge raises on purpose. julia_trace: the stack of Julia, if it failed there."""
+
+    julia_trace: str = ""
 
 
 class MDFError(MPIBridgeError):
@@ -39,6 +41,22 @@ class MismatchError(MPIBridgeError, ValueError):
 
 class PluginError(MPIBridgeError):
     """A plugin that is unknown, cannot be imported, or breaks the contract."""
+
+
+class JuliaSetupError(MPIBridgeError):
+    """Julia or its packages are not there, or do not start; ``mpibridge doctor`` says more."""
+
+
+class JuliaError(MPIBridgeError):
+    """Julia code failed; ``julia_trace`` says where."""
+
+
+class FileError(MPIBridgeError, OSError):
+    """A file that does not exist or that MPIFiles.jl cannot open."""
+
+
+class MissingField(MPIBridgeError):
+    """A file lacks a dataset that MPIFiles.jl needs for this."""
 
 
 class MPIBridgeWarning(UserWarning):

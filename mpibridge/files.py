@@ -1,9 +1,9 @@
-"""Files by name: `open`, `save` and `validate`, the public side of `mpibridge.mdf`."""
+"""Files by name: `open`, `save`, `validate` and `convert`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -13,22 +13,27 @@ if TYPE_CHECKING:
     from mpibridge.mdf.validate import Problem
 
 
-def open(path: str | Path, system_matrix: str | Path | xr.Dataset | None = None) -> xr.Dataset:
+def open(
+    path: str | Path, system_matrix: str | Path | xr.Dataset | None = None, *, engine: str = "native"
+) -> xr.Dataset:
     """Open an MDF file of any version as labelled, lazy data (dimensions and names: `mpibridge.model`).
+
+    Bruker folders and IMT files open, too, through Julia. engine: "native", or "julia" to read MDF through MPIFiles.jl.
 
     system_matrix: the calibration that belongs to this scan, a path or an opened one; it is noted in
     ``attrs["system_matrix"]`` (the absolute path, or the dataset itself if it came from no file) and
     `mpibridge.reconstruct` uses it unless told otherwise. ``scan.mpi`` answers questions about the header.
-    Raises MDFError if a file is no sound MDF file or ``system_matrix`` is no calibration.
+    Raises MDFError if a file is no sound MDF file or ``system_matrix`` is no calibration, JuliaSetupError where Julia is
+    needed and absent.
     """
     import mpibridge.accessor  # noqa: F401  (registers Dataset.mpi)
     from mpibridge.calibration import require_calibration
-    from mpibridge.mdf.reader import read
+    from mpibridge.reading import read
 
-    scan = read(path)
+    scan = read(path, engine)
     if system_matrix is None:
         return scan
-    calibration = system_matrix if isinstance(system_matrix, xr.Dataset) else read(system_matrix)
+    calibration = system_matrix if isinstance(system_matrix, xr.Dataset) else read(system_matrix, engine)
     require_calibration(calibration)
     return scan.assign_attrs(system_matrix=calibration.attrs.get("source", calibration))
 
@@ -50,3 +55,18 @@ def validate(path: str | Path) -> list[Problem]:
     from mpibridge.mdf.validate import validate
 
     return validate(path)
+
+
+def convert(source: str | Path, target: str | Path, **options: Any) -> None:
+    """Write a Bruker folder, an IMT file or any MDF file as MDF, by MPIFiles.jl; all or nothing.
+
+    options: those of MPIFiles.jl `saveasMDF`, for example ``SNRThresh=2.0``, ``sparsityTrafoRedFactor=0.4``,
+    ``applyCalibPostprocessing=True``. Raises MDFError if ``target`` cannot be written, FileError if ``source`` cannot be
+    read, SettingsError for an unknown option, JuliaSetupError where Julia is absent.
+    """
+    from mpibridge import julia_files
+    from mpibridge.mdf.schema import SUFFIXES
+    from mpibridge.mdf.writer import check_target
+
+    check_target(Path(target), SUFFIXES)
+    julia_files.convert(source, target, **options)

@@ -61,11 +61,7 @@ def patched_system_matrix(
 
     if settings.sparsity is not None:
         raise SettingsError("sparsity is for scans with one patch; this one has several: leave it at None")
-    centers, _ = patch_of_period(scan)
-    chosen = [_nearest(scan, calibrations, center) for center in centers]
-    grids = [
-        _patch_grid(calibrations[c], center, settings) for c, center in zip(chosen, centers, strict=True)
-    ]
+    chosen, grids = _patches(scan, calibrations, settings)
     joint = joint_grid(grids)
     matrices = {c: system_matrix_rows(calibrations[c], rows, settings).values for c in set(chosen)}
     blocks, interpolated = [], False
@@ -89,6 +85,11 @@ def patched_system_matrix(
     return SystemMatrix(matrix, joint, scale=scale)
 
 
+def patched_grid(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], settings: Preprocessing) -> Grid:
+    """The joint grid of all patches of a scan."""
+    return joint_grid(_patches(scan, calibrations, settings)[1])
+
+
 def joint_grid(grids: Sequence[Grid]) -> Grid:
     """The grid around all ``grids`` with their smallest spacing. Source: MPIFiles.jl, grid of several grids."""
     low = np.min([np.array(g.center) - np.array(g.field_of_view) / 2 for g in grids], axis=0)
@@ -101,6 +102,15 @@ def joint_grid(grids: Sequence[Grid]) -> Grid:
 def grid_half(grid: Grid) -> np.ndarray:
     """From the centre of a grid back to its first voxel's centre, metres (x, y, z)."""
     return (np.array(grid.field_of_view) - grid.spacing) / 2
+
+
+def _patches(
+    scan: xr.Dataset, calibrations: Sequence[xr.Dataset], settings: Preprocessing
+) -> tuple[list[int], list[Grid]]:
+    """For every patch the calibration that serves it, and its grid."""
+    centers, _ = patch_of_period(scan)
+    chosen = [_nearest(scan, calibrations, center) for center in centers]
+    return chosen, [_patch_grid(calibrations[c], g, settings) for c, g in zip(chosen, centers, strict=True)]
 
 
 def _nearest(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], center: np.ndarray) -> int:

@@ -6,9 +6,12 @@ import json
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from numbers import Integral
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -24,19 +27,20 @@ from mpibridge.calibration import (
     system_matrix_rows,
 )
 from mpibridge.device import resolve_device, to_device, to_numpy
-from mpibridge.errors import MismatchError, MPIBridgeWarning, SettingsError, ShapeError
+from mpibridge.errors import MDFError, MismatchError, MPIBridgeWarning, SettingsError, ShapeError
 from mpibridge.fingerprint import fingerprint
-from mpibridge.frames import frame_times
+from mpibridge.frames import foreground, frame_times
 from mpibridge.matching import require_match
 from mpibridge.mdf.header import Header
-from mpibridge.mdf.reader import read
 from mpibridge.model import GRID_DIMS, IMAGE_DIMS, RECONSTRUCTION, Grid, triple
 from mpibridge.operators import SystemMatrix, side_by_side, sparsify
-from mpibridge.patches import average_patches, patch_of_period, patched_system_matrix
-from mpibridge.plugin import Report, Result, SpectralProblem, make_settings
+from mpibridge.originals import as_file
+from mpibridge.patches import average_patches, patch_of_period, patched_grid, patched_system_matrix
+from mpibridge.plugin import Plugin, RecordingProblem, Report, Result, SpectralProblem, make_settings
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting
 from mpibridge.provenance import PROVENANCE
+from mpibridge.reading import check_engine, read
 from mpibridge.signals import background_rows, measurement_rows, uses_transfer_function
 
 Files = str | Path | xr.Dataset
@@ -60,27 +64,35 @@ def reconstruct(
 
     scan: a measurement. system_matrix: its calibration; several make one contrast each, or, for a scan with several
     patches, serve the patches they were recorded for; None takes the one the scan was opened with. settings: the
-    plugin's own. progress: True for a bar, or a callable ``(done, total, text)``.
+    plugin's own. engine: "julia" runs a classical plugin in MPIReco.jl. progress: True for a bar, or a callable
+    ``(done, total, text)``.
 
     Returns a Dataset with ``concentration`` (frame, z, y, x), ``contrast`` first if there are several, in units of the
     calibration's delta sample, ``concentration_std`` where the plugin gives one, coordinates in metres and seconds, the
     scan's metadata, and under ``/reconstruction/_mpibridge`` how it was made.
-    Raises MDFError, MismatchError (other sequence), SettingsError, PluginError.
+    Raises MDFError, MismatchError (other sequence), SettingsError, PluginError, JuliaSetupError.
     Source: MPIReco.jl `reconstruct("SinglePatch" | "SinglePatchSparse" | "MultiPatch", …)`.
 
     >>> image = reconstruct("scan.mdf", system_matrix="calibration.mdf", iterations=3)  # doctest: +SKIP
     """
     started = time.perf_counter()
-    if engine != "native":
-        raise NotImplementedError(f"engine={engine!r}: only the native engine is built so far")
+    check_engine(engine)
     if weights is not None:
         raise NotImplementedError("weights: no plugin of this version takes trained weights")
     cls = registry.load(plugin)
-    if cls.takes is not SpectralProblem:
+    chosen = make_settings(cls, settings)
+    method: Plugin[Any] = cls(chosen)
+    if engine == "julia" and cls.takes is not RecordingProblem:
+        counterpart = method.in_julia()
+        if counterpart is None:
+            raise SettingsError(f'plugin {plugin!r} is not part of MPIReco.jl; pass engine="native"')
+        method = counterpart
+    elif cls.takes not in (SpectralProblem, RecordingProblem):
         raise NotImplementedError(
-            f"plugin {plugin!r} takes a {cls.takes.__name__}: only SpectralProblem is built so far"
+            f"plugin {plugin!r} takes a {cls.takes.__name__}: only SpectralProblem and RecordingProblem are built so far"
         )
-    method = cls(make_settings(cls, settings))
+    if method.takes is RecordingProblem and device not in ("auto", "cpu"):
+        raise SettingsError(f'device={device!r}: MPIReco.jl runs on the CPU here; leave it at "auto"')
     preprocessing = preprocessing or Preprocessing()
     if not isinstance(preprocessing, Preprocessing):
         raise SettingsError(f"preprocessing must be mpibridge.Preprocessing(…), found {preprocessing!r}")
@@ -88,25 +100,66 @@ def reconstruct(
         raise SettingsError(f"seed must be a whole number of at least 0, found {seed!r}")
     scan = _opened(scan)
     calibrations = _calibrations(scan, system_matrix)
-    problem = spectral_problem(scan, calibrations, preprocessing)
-    device = resolve_device(device)
-    with reporting(progress) as report:
-        generator = np.random.default_rng(seed)
-        result = to_numpy(method.reconstruct(to_device(problem, device), generator=generator, report=report))
     provenance = {
         "plugin": plugin,
-        "settings": json.dumps(asdict(method.settings), default=str),
+        "settings": json.dumps(asdict(chosen), default=str),
         "preprocessing": json.dumps(preprocessing.plain(), default=str),
-        "engine": engine,
-        "device": device,
+        "engine": "julia" if method.takes is RecordingProblem else "native",
         "seed": int(seed),
         "version": mpibridge.__version__,
-        "rows": problem.operator.n_rows,
         "scan": json.dumps(fingerprint(scan)),
         "systemMatrix": json.dumps([fingerprint(c) for c in calibrations]),
-        "seconds": time.perf_counter() - started,
     }
-    return _image(scan, calibrations[0], preprocessing, problem, result, provenance)
+    with ExitStack() as stack:
+        if method.takes is RecordingProblem:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="mpibridge-")))
+            recordings = recording_problem(scan, calibrations, preprocessing, folder)
+            grid, where = recordings.grid, "cpu"
+            given: Any = recordings
+        else:
+            spectral = spectral_problem(scan, calibrations, preprocessing)
+            where = resolve_device(device)
+            grid, given = spectral.grid, to_device(spectral, where)
+            provenance["rows"] = spectral.operator.n_rows
+        report = stack.enter_context(reporting(progress))
+        result = method.reconstruct(given, generator=np.random.default_rng(seed), report=report)
+    provenance |= {"device": where, "seconds": time.perf_counter() - started}
+    return _image(scan, calibrations[0], preprocessing, grid, to_numpy(result), provenance)
+
+
+def recording_problem(
+    scan: xr.Dataset, calibrations: Sequence[xr.Dataset], preprocessing: Preprocessing, folder: Path
+) -> RecordingProblem:
+    """The recordings as files; what is not stored as it is goes into ``folder``.
+
+    Raises MismatchError if scan and calibration were recorded with different sequences.
+    """
+    for calibration in calibrations:
+        require_match(scan, calibration)
+        _warn_of_transfer_functions(scan, calibration, preprocessing)
+    n_patches = len(patch_of_period(scan)[0])
+    if n_patches > 1:
+        grid = patched_grid(scan, calibrations, preprocessing)
+    else:
+        calibrated = calibration_grid(calibrations[0])
+        if calibrated is None:
+            raise MDFError(
+                Header(calibrations[0].attrs).source,
+                "/calibration/fieldOfView",
+                "is missing",
+                "MPIReco.jl needs the grid of the calibration; the native engine does not",
+            )
+        grid = preprocessing.target_grid(calibrated)
+    return RecordingProblem(
+        grid=grid,
+        scan=scan,
+        system_matrices=calibrations,
+        preprocessing=preprocessing,
+        frames=preprocessing.frames or range(len(foreground(scan, preprocessing))),
+        n_patches=n_patches,
+        as_file=partial(as_file, folder),
+        spectral=partial(spectral_problem, scan, calibrations, preprocessing),
+    )
 
 
 def spectral_problem(
@@ -252,7 +305,7 @@ def _image(
     scan: xr.Dataset,
     calibration: xr.Dataset,
     preprocessing: Preprocessing,
-    problem: SpectralProblem,
+    grid: Grid,
     result: Result,
     provenance: dict[str, Any],
 ) -> xr.Dataset:
@@ -260,7 +313,7 @@ def _image(
 
     MPIReco.jl 0.9.7 centres the axes on the focus field and forgets the centre of the grid; here it counts.
     """
-    grid = _placed(problem.grid, scan, calibration)
+    grid = _placed(grid, scan, calibration) if result.grid is None else result.grid
     shape = np.shape(result.image)
     dims = IMAGE_DIMS if len(shape) == 4 else ("contrast", *IMAGE_DIMS)
     if len(shape) not in (4, 5) or shape[-3:] != grid.shape:
@@ -270,7 +323,7 @@ def _image(
     if result.std is not None:
         variables["concentration_std"] = (dims, np.asarray(result.std, np.float32), {"units": "1"})
     coordinates = {} if calibration_grid(calibration) is None else grid.coordinates()
-    times = frame_times(scan, preprocessing)
+    times = frame_times(scan, preprocessing) if result.times is None else result.times
     header = {
         path: value
         for path, value in scan.attrs.items()

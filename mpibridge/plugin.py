@@ -6,16 +6,21 @@ A plugin owns its network, loss, reconstruction and settings. It opens no file, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from mpibridge.errors import PluginError, SettingsError
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
+from mpibridge.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 API_VERSION = 1
 Report = Callable[[int, int, str], None]
@@ -58,12 +63,37 @@ class ImageProblem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecordingProblem:
+    """Recordings as they are, for software that does the preprocessing itself.
+
+    as_file: the path of a file (MDF, or a Bruker folder) that holds a dataset; written if there is none. frames: the
+    chosen foreground frames, from 0. n_patches: focus-field positions of the scan. spectral: builds the
+    `SpectralProblem` of the same recordings, which takes time.
+    """
+
+    grid: Grid
+    scan: xr.Dataset
+    system_matrices: Sequence[xr.Dataset]
+    preprocessing: Preprocessing
+    frames: Sequence[int]
+    n_patches: int
+    as_file: Callable[[xr.Dataset], Path]
+    spectral: Callable[[], SpectralProblem]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
-    """image: (frame, z, y, x) or (contrast, frame, z, y, x) float32; std: the same shape, or None; trace: figures by name."""
+    """What a method found.
+
+    image: (frame, z, y, x) or (contrast, frame, z, y, x) float32; std: the same shape, or None; trace: figures by name.
+    grid: where the image lies if that is not the problem's grid. times: seconds of the frames if they are not the scan's.
+    """
 
     image: Any
     std: Any = None
     trace: Mapping[str, Any] = field(default_factory=dict)
+    grid: Grid | None = None
+    times: Any = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +101,7 @@ class NoSettings:
     """The settings of a plugin that has none."""
 
 
-P = TypeVar("P", SpectralProblem, WaveformProblem, ImageProblem)
+P = TypeVar("P", SpectralProblem, WaveformProblem, ImageProblem, RecordingProblem)
 
 
 class Plugin(ABC, Generic[P]):
@@ -88,6 +118,10 @@ class Plugin(ABC, Generic[P]):
     @abstractmethod
     def reconstruct(self, problem: P, *, generator: np.random.Generator, report: Report) -> Result:
         """The image of a problem. ``generator`` is the only source of randomness."""
+
+    def in_julia(self) -> Plugin[RecordingProblem] | None:
+        """The same method as MPIReco.jl runs it, for ``engine="julia"``; None if there is none."""
+        return None
 
 
 def make_settings(cls: type[Plugin], values: Mapping[str, Any]) -> Any:

@@ -222,7 +222,7 @@ def test_what_is_read_is_never_written(folder, tmp_path, no_work, option, read):
             *(option, target, *output),
             code=1,
         )
-        assert "is a file that the reconstruction reads" in err
+        assert "is a file that is read" in err
     assert files[read].read_bytes() == content
 
 

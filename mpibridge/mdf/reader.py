@@ -51,7 +51,10 @@ def read(path: str | Path) -> xr.Dataset:
     path = Path(path).absolute()
     with hdf5(path) as file:
         header, stored, samples = _contents(path, file)
-    return _dataset(path, header, stored, samples)
+    check_kinds(path, header)
+    if str(header["/version"]).startswith("1"):
+        header = legacy.complete_v1(header, samples)
+    return assemble(path, legacy.repair_shapes(header), stored)
 
 
 def _contents(path: Path, file: h5py.File) -> tuple[dict[str, Any], dict[str, StoredArray], str]:
@@ -91,11 +94,11 @@ def _is_large(item: h5py.Dataset) -> bool:
     return bool(item.size) and item.nbytes > LAZY_BYTES and item.dtype.kind in "iufc"
 
 
-def _dataset(path: Path, header: dict[str, Any], stored: dict[str, StoredArray], samples: str) -> xr.Dataset:
-    check_kinds(path, header)
-    if str(header["/version"]).startswith("1"):
-        header = legacy.complete_v1(header, samples)
-    header = legacy.repair_shapes(header)
+def assemble(path: Path, header: dict[str, Any], stored: dict[str, Any]) -> xr.Dataset:
+    """The labelled dataset of a header with the names and shapes of MDF 2.1, and of arrays that are read on demand.
+
+    stored: `StoredArray` or anything like it, by MDF path. Raises MDFError if header and arrays contradict each other.
+    """
     if DATA in stored:
         is_calibration = "/calibration/method" in header or "/calibration/size" in header
         kind = model.CALIBRATION if is_calibration else model.MEASUREMENT

@@ -13,6 +13,7 @@ from mpibridge import solvers
 from mpibridge.errors import SettingsError
 from mpibridge.plugin import Plugin, Report, Result, SpectralProblem
 from mpibridge.solvers import L1, L2, TV
+from mpibridge_plugins.mpireco import MPIReco, MPIRecoSettings
 
 NORMALIZATIONS = ("system_matrix", "measurement", None)
 
@@ -56,6 +57,14 @@ def _callback(report: Report, total: int, text: str) -> Callable[[Any], None]:
     return lambda state: report(state.iteration, total, text)
 
 
+def _in_julia(settings: Any, solver: str, **more: Any) -> MPIReco:
+    """The solver of MPIReco.jl with the settings that all plugins here share, and ``more``."""
+    shared = ("iterations", "normalization", "real", "positive")
+    return MPIReco(
+        MPIRecoSettings(solver=solver, **{name: getattr(settings, name) for name in shared} | more)
+    )
+
+
 def _require_dense(problem: SpectralProblem, name: str) -> None:
     if problem.operator.transform is not None:
         raise SettingsError(
@@ -69,9 +78,7 @@ class KaczmarzSettings:
 
     iterations: int = 10  # sweeps over all rows, at least 1
     regularization: float = 0.0  # λ of ‖Sc − u‖² + λ‖c‖², relative to the normalization
-    normalization: str | None = (
-        "system_matrix"  # what λ is relative to: "system_matrix", "measurement" or None
-    )
+    normalization: str | None = "system_matrix"  # λ is relative to: "system_matrix", "measurement" or None
     real: bool = True  # project to real images after every sweep
     positive: bool = True  # and to non-negative ones (needs real)
     l1: float = 0.0  # soft threshold after every sweep, relative like λ
@@ -107,6 +114,11 @@ class Kaczmarz(Plugin[SpectralProblem]):
             callback=_callback(report, s.iterations, "Kaczmarz"),
         )
         return _image(problem, columns.real)
+
+    def in_julia(self) -> MPIReco:
+        return _in_julia(
+            self.settings, "kaczmarz", regularization=self.settings.regularization, l1=self.settings.l1
+        )
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,9 @@ class CGNR(Plugin[SpectralProblem]):
             callback=_callback(report, s.iterations, "CGNR"),
         )
         return _image(problem, columns.real)
+
+    def in_julia(self) -> MPIReco:
+        return _in_julia(self.settings, "cgnr", regularization=self.settings.regularization)
 
 
 @dataclass(frozen=True)
@@ -199,6 +214,11 @@ class FISTA(Plugin[SpectralProblem]):
             callback=_callback(report, s.iterations, s.momentum.upper()),
         )
         return _image(problem, columns.real)
+
+    def in_julia(self) -> MPIReco:
+        s = self.settings
+        penalty = {"l1" if s.penalty == "l1" else "regularization": s.regularization}
+        return _in_julia(s, s.momentum, rho=s.step, parameters={"restart": s.restart}, **penalty)
 
 
 @dataclass(frozen=True)
@@ -259,3 +279,9 @@ class TotalVariation(Plugin[SpectralProblem]):
             **more,
         )
         return _image(problem, columns.real)
+
+    def in_julia(self) -> MPIReco:
+        s = self.settings
+        inner = s.iterations_inner if s.method == "split_bregman" else None
+        parameters = {"iterationsCG": s.iterations_cg, "iterationsInner": inner}
+        return _in_julia(s, s.method, tv=s.regularization, l1=s.l1, rho=s.rho, parameters=parameters)
