@@ -3,16 +3,45 @@
 import numpy as np
 import mpibridge as mb
 
-scanner = mb.simulate.LissajousScanner()
-grid = mb.Grid(size=(19, 19, 1), field_of_view=(0.0266, 0.0266, 0.001))
-phantom = mb.simulate.phantom(grid, finer=5)
-calibration = mb.simulate.calibration(scanner, grid, generator=np.random.default_rng(1))
-scan = mb.simulate.measurement(scanner, phantom, generator=np.random.default_rng(2))
+calibration = mb.simulate.calibration("openmpi-2d", generator=np.random.default_rng(1))
+scan = mb.simulate.scan(mb.simulate.phantoms.spiral(), "openmpi-2d", generator=np.random.default_rng(2))
 """
 
-from mpibridge.simulate.lissajous import LissajousScanner
+from mpibridge.simulate import phantoms
+from mpibridge.simulate.narrowband import psf, raster_operator
+from mpibridge.simulate.noise import Noise
 from mpibridge.simulate.particles import Particles
-from mpibridge.simulate.phantoms import on_grid, phantom
-from mpibridge.simulate.recordings import calibration, measurement
+from mpibridge.simulate.phantoms import Phantom, on_grid, phantom
+from mpibridge.simulate.presets import PRESETS, Preset, preset
+from mpibridge.simulate.receiver import Receiver
+from mpibridge.simulate.recordings import calibration, scan
+from mpibridge.simulate.response import delta_samples, response, waveforms
+from mpibridge.simulate.scanner import Scanner, diagonal_gradient, field_free_line, focus_fields
+from mpibridge.simulate.sequences import CartesianSequence, LissajousSequence, Sequence
 
-__all__ = ["LissajousScanner", "Particles", "calibration", "measurement", "on_grid", "phantom"]
+__all__ = [
+    "PRESETS",
+    "CartesianSequence",
+    "LissajousSequence",
+    "Noise",
+    "Particles",
+    "Phantom",
+    "Preset",
+    "Receiver",
+    "Scanner",
+    "Sequence",
+    "calibration",
+    "delta_samples",
+    "diagonal_gradient",
+    "field_free_line",
+    "focus_fields",
+    "on_grid",
+    "phantom",
+    "phantoms",
+    "preset",
+    "psf",
+    "raster_operator",
+    "response",
+    "scan",
+    "waveforms",
+]

@@ -79,3 +79,32 @@ def test_rate_where_the_field_vanishes():
 def test_settings_are_checked():
     with pytest.raises(SettingsError, match=r"core_diameter is -1\.0"):
         Particles(core_diameter=-1.0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"diameter_spread": -0.1}, {"diameter_spread": 0.6}, {"relaxation_time": -1e-6}]
+)
+def test_spread_and_relaxation_have_ranges(settings):
+    with pytest.raises(SettingsError, match=next(iter(settings))):
+        Particles(**settings)
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.1, 0.2])
+def test_distribution_of_diameters_against_a_sum_over_many_sizes(spread):
+    """By number: M = n ∫ p(d) m(d) L(m(d) B / kT) dd with n such that the iron is that of one size."""
+    particles, logs = Particles(diameter_spread=spread), np.linspace(-7 * spread, 7 * spread, 20001)
+    number = np.exp(-(logs**2) / (2 * spread**2))
+    volume = np.exp(3 * logs)
+    field = np.array([0.1e-3, 1e-3, 5e-3, 12e-3, 50e-3])
+    xi = particles.beta * volume * field[:, None]
+    expected = (langevin_ratio(xi) * xi) @ (number * volume) / np.sum(number * volume) * particles.saturation
+    found = particles.magnetization(field[None])[0]
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    assert particles.density * np.sum(number * volume) / np.sum(number) == pytest.approx(Particles().density)
+
+
+@given(st.floats(0, 0.5))
+def test_iron_alone_decides_the_saturation(spread):
+    particles = Particles(diameter_spread=spread)
+    far = particles.magnetization(np.array([[1e7]]))[0, 0]
+    assert far == pytest.approx(Particles().density * Particles().moment, rel=1e-6)

@@ -1,0 +1,53 @@
+"""Phantoms by name, placed in the field of view of a grid: what a command line or a table offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mpibridge.errors import SettingsError
+from mpibridge.model import Grid
+from mpibridge.simulate.phantoms import dots, figures, openmpi
+from mpibridge.simulate.phantoms.frame import Frame
+from mpibridge.simulate.phantoms.shape import Phantom
+
+
+def _length(grid: Grid) -> float:
+    return Frame.of(grid).length
+
+
+PHANTOMS: Mapping[str, Callable[[Grid], Phantom]] = {
+    "ell": figures.ell,
+    "spiral": lambda grid: figures.spiral(diameter=min(27e-3, 0.94 * _length(grid)), center=grid.center),
+    "lambda": lambda grid: figures.lambda_shape(
+        size=0.7 * _length(grid), width=0.07 * _length(grid), center=grid.center
+    ),
+    "bars": lambda grid: figures.bars(
+        [share * _length(grid) for share in (0.02, 0.04, 0.06)],
+        length=0.5 * _length(grid),
+        center=grid.center,
+    ),
+    "rings": lambda grid: figures.rings(
+        [share * _length(grid) for share in (0.14, 0.27, 0.4)], width=0.05 * _length(grid), center=grid.center
+    ),
+    "dots": lambda grid: dots.dot_grid(
+        pitch=0.2 * _length(grid), diameter=0.1 * _length(grid), center=grid.center
+    ),
+    "pair": lambda grid: dots.pair(0.2 * _length(grid), diameter=0.1 * _length(grid), center=grid.center),
+    "bar-like-pair": lambda grid: dots.bar_like_pair(
+        0.2 * _length(grid), diameter=0.1 * _length(grid), center=grid.center
+    ),
+    "cone": lambda grid: openmpi.cone(center=grid.center),
+    "tubes": lambda grid: openmpi.resolution_tubes(center=grid.center),
+    "cubes": lambda grid: openmpi.dilution_cubes(
+        center=(*grid.center[:2], grid.center[2] - (3e-3 if grid.size[2] == 1 else 0))
+    ),
+}
+"""Name → function of a grid. The Open MPI phantoms and the spiral keep their true size; of the cubes a plane sees the
+upper layer; all others fill the field of view."""
+
+
+def named(name: str, grid: Grid) -> Phantom:
+    """The phantom of that name in the field of view of ``grid``. SettingsError if there is none."""
+    if name not in PHANTOMS:
+        raise SettingsError(f"unknown phantom {name!r}, choose from {', '.join(PHANTOMS)}")
+    return PHANTOMS[name](grid)
