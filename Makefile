@@ -5,6 +5,7 @@ BIN := .venv/bin
 
 test: .venv/.installed
 	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -q -p tests.julia_door tests/julia  # the tests that need Julia, against its stand-in
 
 # With the Julia that "mpibridge doctor" names; the tests say which.
 test-julia: .venv/.installed

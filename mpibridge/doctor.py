@@ -69,7 +69,7 @@ def recipe() -> str:
     """How a cluster whose nodes have no network comes to Julia."""
     return """\
 On a cluster without network, on a login node that has one, with folders that the nodes see, too:
-  export JULIA_DEPOT_PATH=/shared/julia PYTHON_JULIAPKG_PROJECT=/shared/mpibridge
+  export JULIA_DEPOT_PATH=/shared/julia: PYTHON_JULIAPKG_PROJECT=/shared/mpibridge
   mpibridge setup-julia
 and in every job the same export and
   export PYTHON_JULIAPKG_OFFLINE=yes
@@ -172,16 +172,21 @@ def _which(choice: Choice) -> Finding:
 def _project(choice: Choice) -> Finding:
     if choice.project is None:
         return Finding(JULIA, "project", "unknown", "warning")
-    if choice.installs and not writable(Path(choice.project)):
-        todo = "name Julia by PYTHON_JULIACALL_EXE and this project by PYTHON_JULIACALL_PROJECT"
+    if choice.by_juliapkg and not writable(Path(choice.project)):
         answer = f"{choice.project}: not writable, and juliapkg locks a file there at every start"
-        return Finding(JULIA, "project", answer, "warning", todo)
+        return Finding(JULIA, "project", answer, "problem", _without_juliapkg(choice))
     if choice.executable and not choice.resolved:
         answer = f"{choice.project}: not set up, or something has changed since"
         if not choice.installs:
             return Finding(JULIA, "project", f"{answer}; taken as it is, PYTHON_JULIAPKG_OFFLINE is set")
         return Finding(JULIA, "project", answer, "warning", f"{julia_setup.SETUP}; {NEEDED_FOR}")
     return Finding(JULIA, "project", choice.project + ("" if choice.executable else ": not made yet"))
+
+
+def _without_juliapkg(choice: Choice) -> str:
+    if choice.executable is None or not os.path.isdir(choice.project or ""):
+        return "set PYTHON_JULIAPKG_PROJECT to a folder that you may write to"
+    return f"export PYTHON_JULIACALL_EXE={choice.executable} PYTHON_JULIACALL_PROJECT={choice.project}"
 
 
 def _depot() -> Finding:
@@ -207,10 +212,12 @@ def writable(folder: Path) -> bool:
 
 def _packages(choice: Choice) -> list[Finding]:
     """One line for what fits, one for each package that does not; one for all if none is there."""
+    if choice.problem:
+        return []
     try:
         wanted = julia_setup.packages(choice)
     except JuliaSetupError as error:
-        return [] if choice.problem else [Finding(JULIA, "packages", str(error), "problem")]
+        return [Finding(JULIA, "packages", str(error), "problem")]
     good = [package for package in wanted if package.fits]
     bad = [package for package in wanted if not package.fits]
     findings = []

@@ -44,7 +44,7 @@ STACK_BYTES = 64 * 2**20
 POLL_SECONDS = 0.1
 """How often a waiting caller looks at the progress."""
 Watch = Callable[[int, int], None]
-"""``watch(frame, iteration)``, both from 1; called by the waiting thread."""
+"""``watch(frame, iteration)``, called by the waiting thread; both 0 until the first frame, then frames from 1."""
 _log = logging.getLogger("mpibridge")
 
 
@@ -95,8 +95,7 @@ class Lane:
         keep: arrays whose addresses are among the arguments; they live until Julia is done.
         """
         progress = np.zeros(3, np.int64)
-        future = self._submit(name, (*arguments, progress.ctypes.data))
-        future.add_done_callback(lambda _, kept=(progress, keep): None)  # type: ignore[misc]
+        future = self._submit(name, (*arguments, progress.ctypes.data), (progress, keep))
         try:
             while watch is not None and not wait([future], POLL_SECONDS).done:
                 watch(int(progress[0]), int(progress[1]))
@@ -111,10 +110,12 @@ class Lane:
 
         A finalizer runs in any thread, the lane too, and between any two lines: it must not take a lock.
         """
-        if self.running is not None and os.getpid() == self._pid:
+        if self.running is not None:
             self._posted.append((name, arguments))
 
-    def _submit(self, name: str, arguments: tuple[str | int, ...]) -> Future[tuple[Any, dict[str, Any]]]:
+    def _submit(
+        self, name: str, arguments: tuple[str | int, ...], keep: object = None
+    ) -> Future[tuple[Any, dict[str, Any]]]:
         if os.getpid() != self._pid:
             if self._executor is not None:
                 raise JuliaError(
@@ -131,13 +132,16 @@ class Lane:
                 self._executor = ThreadPoolExecutor(1, "mpibridge-julia")
             usual = threading.stack_size(STACK_BYTES)  # of threads that start from now on
             try:
-                return self._executor.submit(self._through, name, arguments)
+                return self._executor.submit(self._through, name, arguments, keep)
             finally:
                 threading.stack_size(usual)
 
     def _finish(self, future: Future[tuple[Any, dict[str, Any]]]) -> Any:
-        while not wait([future], 1.0).done:  # a wait without end would not see Ctrl-C everywhere
-            pass
+        try:
+            while not wait([future], 1.0).done:  # a wait without end would not see Ctrl-C everywhere
+                pass
+        finally:
+            future.cancel()  # what still stands in the queue; nothing if it is done
         value, report = future.result()
         for message in report.get("warnings", ()):
             warnings.warn(f"Julia: {message}", MPIBridgeWarning, stacklevel=4)
@@ -145,8 +149,13 @@ class Lane:
             raise translated(error["kind"], error["message"], error["trace"])
         return value
 
-    def _through(self, name: str, arguments: tuple[str | int, ...]) -> tuple[Any, dict[str, Any]]:
-        """In the lane: call, and turn everything into plain values before another thread sees it."""
+    def _through(
+        self, name: str, arguments: tuple[str | int, ...], keep: object
+    ) -> tuple[Any, dict[str, Any]]:
+        """In the lane: call, and turn everything into plain values before another thread sees it.
+
+        keep: what lives at addresses among the arguments.
+        """
         self._thread = threading.get_ident()
         if self._door is None:
             self._door, self.running = _start()
@@ -175,22 +184,31 @@ def _start() -> tuple[Any, Running]:
     except Exception as error:  # noqa: BLE001 - juliapkg raises plain Exception; whatever it is, Julia is not there
         absent = isinstance(error, ModuleNotFoundError) and error.name == "juliacall"
         what = "juliacall is not installed" if absent else first_line(error)
-        failure = JuliaSetupError(
-            f"Julia does not start: {what}; 'mpibridge setup-julia' installs it, 'mpibridge doctor' says what is missing"
-        )
-        failure.julia_trace = str(error)
+        failure = _not_started(what, str(error))
     if failure is not None:  # raised here, so that no Julia object hangs on the traceback
         raise failure
-    said, _ = _knock(door, "versions")
+    said, report = _knock(door, "versions")
+    if (told := report.get("error")) is not None:
+        raise _not_started(first_line(told["message"]), told["trace"])
     running = Running(**tomllib.loads(said), seconds=time.perf_counter() - started, reused=reused)
     _log.info("%s", running)
     return door, running
 
 
+def _not_started(what: str, trace: str) -> JuliaSetupError:
+    error = JuliaSetupError(
+        f"Julia does not start: {what}; 'mpibridge setup-julia' installs it, 'mpibridge doctor' says what is missing"
+    )
+    error.julia_trace = trace
+    return error
+
+
 def _prepare_environment() -> None:
     """One Julia thread, and Ctrl-C stays with Python; what the user has set wins."""
-    environment = os.environ
-    threads = environment.get("PYTHON_JULIACALL_THREADS", environment.get("JULIA_NUM_THREADS", "1"))
+    environment, options = os.environ, sys._xoptions
+    threads = options.get("juliacall-threads") or environment.get(
+        "PYTHON_JULIACALL_THREADS", environment.get("JULIA_NUM_THREADS", "1")
+    )
     # Julia's garbage collector stops its threads with signals that it must then be allowed to handle.
     environment.setdefault("PYTHON_JULIACALL_HANDLE_SIGNALS", "no" if threads == "1" else "yes")
     environment.setdefault("PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION", "no")
@@ -264,7 +282,12 @@ def toml(settings: Mapping[str, Any]) -> str:
     """Settings as TOML text; None is left out, NumPy values and tuples become plain."""
     import tomli_w
 
-    return tomli_w.dumps(_simple(settings))
+    try:
+        return tomli_w.dumps(_simple(settings))
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            f"{dict(settings)} holds something that is no number, text, list or dict of them ({error})"
+        ) from error
 
 
 def _simple(value: Any) -> Any:

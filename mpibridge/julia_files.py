@@ -78,8 +78,9 @@ class JuliaFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file in Julia, after what was asked of it before."""
-        self._close()
+        """Close the file in Julia; a second time does nothing."""
+        if self._close.detach():
+            julia.call("close_file", self._handle)
 
     def header(self) -> dict[str, Any]:
         """What the file says, by MDF path; arrays have the axes of the MDF specification."""

@@ -41,17 +41,18 @@ TWO_WAYS = (
 class Choice:
     """The Julia that would be started.
 
-    executable, version, project: None where nothing is there yet; why: what decided; resolved: nothing is left to
-    install as far as juliapkg knows; installs: juliapkg may install what is missing; problem: why it will not
-    start; todo: what to do about that.
+    executable, version, project: None where nothing is there yet; why: what decided; by_juliapkg: juliapkg looks after
+    the project, and locks a file there at every start; installs: it may install what is missing; resolved: nothing is
+    left to install as far as it knows; problem: why Julia will not start; todo: what to do about that.
     """
 
     why: str
     executable: str | None = None
     version: str | None = None
     project: str | None = None
-    resolved: bool = False
+    by_juliapkg: bool = False
     installs: bool = False
+    resolved: bool = False
     problem: str = ""
     todo: str = ""
 
@@ -274,7 +275,7 @@ def _of_juliapkg() -> Choice:
         # Asked here first, because juliapkg waits without end for a Julia that does not answer.
         answers = meta is not None and julia_version(meta["executable"]) == meta["version"]
         resolved = answers and bool(can_skip_resolve())
-    choice = Choice("", project=STATE["project"], resolved=resolved, installs=not offline)
+    choice = Choice("", project=STATE["project"], by_juliapkg=True, installs=not offline, resolved=resolved)
     if named:
         where = option("juliapkg", "exe")[1]
         found = shutil.which(named)
@@ -289,7 +290,10 @@ def _of_juliapkg() -> Choice:
 
 
 def _search(choice: Choice, bounds: Any, folder: str) -> Choice:
-    """What juliapkg would find on this computer, or download into ``folder``."""
+    """What juliapkg would find on this computer, or download into ``folder``.
+
+    Of two that both are within the bounds it may take the newer one, which only the network knows, instead.
+    """
     downloaded = shutil.which(str(Path(folder, "bin", "julia")))
     version = julia_version(downloaded) if downloaded else None
     if version and _inside(version, bounds):

@@ -10,15 +10,21 @@ from xarray.core import indexing
 
 from mpibridge.mdf.lazy import LazyArray
 from mpibridge.mdf.writer import write
+from mpibridge.model import CALIBRATION
 from mpibridge.reading import read
 
 
 def as_file(folder: Path, dataset: xr.Dataset) -> Path:
     """The file that holds exactly this dataset: the one it was opened from, or a copy in ``folder``."""
-    source = dataset.attrs.get("source")
-    if source is not None and Path(source).exists() and _is_as_read(dataset, read(source)):
-        return Path(source)
+    source = Path(dataset.attrs.get("source", folder / "none"))
+    if source.exists() and not _is_old(dataset) and _is_as_read(dataset, read(source)):
+        return source
     return write(folder / f"{len(list(folder.iterdir()))}.mdf", dataset)
+
+
+def _is_old(dataset: xr.Dataset) -> bool:
+    """A calibration of MDF 1, which MPIFiles.jl 0.19.2 cannot read; a copy is MDF 2.1."""
+    return dataset.attrs.get("kind") == CALIBRATION and str(dataset.attrs.get("/version", "")).startswith("1")
 
 
 def _is_as_read(dataset: xr.Dataset, fresh: xr.Dataset) -> bool:

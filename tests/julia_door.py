@@ -178,7 +178,7 @@ def versions() -> str:
 
 @dataclass
 class OpenFile:
-    """A file with everything that is stored in it. kinds of arrays as MPIFiles.jl hands them out."""
+    """A file: what its header says under the names of MDF 2.1, and its arrays, read on demand."""
 
     path: str
     header: dict[str, Any] = field(default_factory=dict)
@@ -347,12 +347,14 @@ def preprocessing(s: dict[str, Any], **more: Any) -> Preprocessing:
     return Preprocessing(**values, **more)
 
 
-def _check_options(s: dict[str, Any], known: tuple[str, ...], *apart: str) -> None:
-    """UnknownSetting as `keywords` of signals.jl."""
+def _check_options(
+    s: dict[str, Any], known: tuple[str, ...], *apart: str, done: tuple[str, ...] = ()
+) -> None:
+    """UnknownSetting as `keywords` of signals.jl. done: what the caller does beside `WORDS` and `POSITIONS`."""
     for name in s:
         if name not in (*known, *apart):
             raise Thrown("UnknownSetting", f"unknown option {name} (known: {', '.join(known)})")
-        _check_doable(s, name, *WORDS, *POSITIONS, *apart)
+        _check_doable(s, name, *WORDS, *POSITIONS, *apart, *done)
 
 
 def _check_doable(s: dict[str, Any], name: str, *known: str) -> None:
@@ -362,8 +364,9 @@ def _check_doable(s: dict[str, Any], name: str, *known: str) -> None:
 
 
 def _signal_settings(s: dict[str, Any], known: tuple[str, ...]) -> Preprocessing:
-    apart = ("bgCorrection", "interpolateBG", "neglectBGFrames", "bins", "bin_receivers", "amplitudeScaling")
-    _check_options({name: value for name, value in s.items() if name in known or name not in apart}, known, *apart)
+    done = ("bgCorrection", "interpolateBG", "amplitudeScaling")
+    rows = ("bins", "bin_receivers") if known == SPECTRUM_OPTIONS else ()
+    _check_options(s, known, "neglectBGFrames", *rows, done=done)
     if not s.get("neglectBGFrames", True):
         raise Thrown("ErrorException", "the fake has no neglectBGFrames = false")
     kind = "interpolate" if s.get("interpolateBG") else "mean"
@@ -377,11 +380,10 @@ def measurement_spectra(handle: int, settings: str) -> np.ndarray:
     p = _signal_settings(s, SPECTRUM_OPTIONS)
     if "bins" not in s:
         spectra = signals.spectra(scan, p)
-        scale = np.ones(spectra.sizes["frequency"], np.float32)
-        if s.get("amplitudeScaling"):
-            scale *= 2 / Header(scan.attrs).n_samples
-            scale[[0, -1]] /= 2
-        return (spectra.values * scale).T
+        n_samples, bins = Header(scan.attrs).n_samples, spectra["bin"].values
+        edge = (bins == 0) | (2 * bins == n_samples)
+        scale = np.where(edge, 1, 2) / n_samples if s.get("amplitudeScaling") else np.ones(len(bins))
+        return (spectra.values * scale.astype(np.float32)).T
     bins, receivers = np.array(s["bins"]) - 1, np.array(s["bin_receivers"]) - 1
     rows = signals.measurement_rows(scan, bins, receivers, p)
     return rows.reshape(len(rows), -1, len(bins)).T
@@ -408,7 +410,7 @@ def filter_frequencies(handle: int, settings: str) -> tuple[np.ndarray, np.ndarr
 def system_matrix_rows(handle: int, settings: str) -> np.ndarray:
     """(voxel, row)."""
     s = loads(settings)
-    _check_options(s, MATRIX_OPTIONS, "bins", "receivers", "bgCorrection")
+    _check_options(s, MATRIX_OPTIONS, "bins", "receivers", done=("bgCorrection",))
     p = preprocessing(
         {k: v for k, v in s.items() if k != "receivers"},
         system_matrix_background=s.get("bgCorrection", False),

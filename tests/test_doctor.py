@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import juliapkg
@@ -212,7 +213,9 @@ def test_a_julia_that_does_not_answer_is_given_up(home, put, monkeypatch):
     hanging.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     hanging.chmod(0o755)
     put(PYTHON_JULIAPKG_EXE=hanging)
+    started = time.monotonic()
     assert "does not answer" in julia_setup.which_julia().problem
+    assert time.monotonic() - started < 10
 
 
 def test_exe_and_project_together_win_over_juliapkg(home, put):
@@ -249,7 +252,9 @@ def test_one_of_exe_and_project_alone_is_a_problem(home, put, given, lacking):
     assert line.answer == (
         f"PYTHON_JULIACALL_{given} is set, PYTHON_JULIACALL_{lacking} is not: juliacall needs both or neither"
     )
-    assert not doctor.breaks_native(doctor.examine())
+    findings = doctor.examine()
+    assert not doctor.breaks_native(findings)
+    assert "packages" not in {each.question for each in findings}  # of which project?
 
 
 def test_a_project_that_is_not_there_is_a_problem(home, put):
@@ -401,11 +406,19 @@ def test_a_depot_that_cannot_be_written_to(put, locked):
     assert "JULIA_DEPOT_PATH" in line.todo
 
 
-def test_a_project_that_juliapkg_cannot_lock(put, locked):
-    put(PYTHON_JULIAPKG_PROJECT=locked / "project")
+@pytest.mark.parametrize("offline", ["yes", "no"])
+def test_a_project_that_juliapkg_cannot_lock(put, locked, offline):
+    put(PYTHON_JULIAPKG_PROJECT=locked, PYTHON_JULIAPKG_OFFLINE=offline)
     line = finding("project")
-    assert line.state == "warning"
-    assert "PYTHON_JULIACALL_PROJECT" in line.todo
+    assert line.state == "problem"
+    assert line.todo.startswith("set PYTHON_JULIAPKG_PROJECT to a folder")
+    executable = fake_julia(locked.parent / "mine" / "julia")
+    put(PYTHON_JULIAPKG_EXE=executable)
+    assert finding("project").todo == (
+        f"export PYTHON_JULIACALL_EXE={executable} PYTHON_JULIACALL_PROJECT={locked}"
+    )
+    put(PYTHON_JULIACALL_EXE=executable, PYTHON_JULIACALL_PROJECT=locked)
+    assert finding("project").state == "ok"
 
 
 # Threads, order, clashes
@@ -538,6 +551,7 @@ def test_doctor_starts_nothing_loads_no_julia_and_writes_nothing(home):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1.10.8, " in done.stdout
     assert "it is on the PATH" in done.stdout
+    assert "[juliapkg]" not in done.stdout + done.stderr  # what it prints while it is asked
     assert "imported before this command: none of them" in done.stdout
     assert "PYTHON_JULIAPKG_OFFLINE=yes" in done.stdout
     assert set((home / "path" / "calls").read_text().splitlines()) == {"--version"}

@@ -118,3 +118,11 @@ def test_one_made_in_memory_is_written(tmp_path):
     first, second = originals.as_file(tmp_path, scan), originals.as_file(tmp_path, scan)
     assert first != second
     np.testing.assert_array_equal(mb.open(first).signal, scan.signal)
+
+
+def test_a_calibration_of_mdf_1_is_written_as_2(shared, tmp_path):
+    old = mb.open(shared / "golden" / "more" / "v1_calibration.mdf")
+    assert old.attrs["/version"].startswith("1")
+    copy = mb.open(originals.as_file(tmp_path, old))
+    assert copy.attrs["/version"] == "2.1.0"
+    np.testing.assert_array_equal(copy.system_matrix, old.system_matrix)

@@ -8,7 +8,7 @@ Logging.min_enabled_level(::Collector) = Logging.Warn
 Logging.shouldlog(::Collector, arguments...) = true
 Logging.catch_exceptions(::Collector) = true
 function Logging.handle_message(c::Collector, level, message, arguments...; keywords...)
-    push!(c.messages, string(message))
+    push!(c.messages, valid(string(message)))
     return nothing
 end
 
@@ -35,8 +35,8 @@ function through(name::String, arguments...)
     catch exception
         report["error"] = Dict(
             "kind" => string(nameof(typeof(exception))),
-            "message" => sprint(showerror, exception),
-            "trace" => sprint(Base.show_backtrace, catch_backtrace()),
+            "message" => valid(sprint(showerror, exception)),
+            "trace" => valid(sprint(Base.show_backtrace, catch_backtrace())),
         )
     end
     report["warnings"] = collector.messages
@@ -80,15 +80,22 @@ end
 
 # TOML text into the types that MPIFiles.jl and MPIReco.jl want, and back.
 
-"""Vectors as `Vector{Int}` or `Vector{Float64}`; anything else as it is."""
+"""Vectors with the type of their elements, numbers as `Int` if all of them are; anything else as it is."""
 typed(value) = value
-typed(value::AbstractVector) = all(x -> x isa Integer, value) ? Vector{Int}(value) : Vector{Float64}(value)
+function typed(value::AbstractVector)
+    all(x -> x isa Bool, value) && !isempty(value) && return Vector{Bool}(value)
+    all(x -> x isa Integer, value) && return Vector{Int}(value)
+    return all(x -> x isa Real, value) ? Vector{Float64}(value) : Vector{String}(value)
+end
+
+"""Text without the bytes that are no Unicode, which TOML cannot hold."""
+valid(text::AbstractString) = isvalid(text) ? String(text) : filter(isvalid, String(text))
 
 plain(x) = string(x)  # versions, identifiers, names
 plain(x::Bool) = Int(x)  # MDF has no Booleans
 plain(x::Integer) = Int(x)
 plain(x::AbstractFloat) = Float64(x)
-plain(x::AbstractString) = String(x)
+plain(x::AbstractString) = valid(x)
 plain(x::DateTime) = Dates.format(x, dateformat"yyyy-mm-ddTHH:MM:SS.sss")
 plain(x::Tuple) = [plain(v) for v in x]
 plain(x::AbstractVector) = [plain(v) for v in x]

@@ -51,7 +51,6 @@ const ACCESSORS = [
     "/tracer/concentration" => :tracerConcentration,
     "/tracer/solute" => :tracerSolute,
     "/tracer/injectionTime" => :tracerInjectionTime,
-    "/scanner/boreSize" => :scannerBoreSize,
     "/scanner/facility" => :scannerFacility,
     "/scanner/operator" => :scannerOperator,
     "/scanner/manufacturer" => :scannerManufacturer,
@@ -108,6 +107,8 @@ const RECONSTRUCTION = [
     "/reconstruction/fieldOfViewCenter" => :recoFovCenter,
     "/reconstruction/order" => :recoOrder,
 ]
+"""A number; the accessor of MPIFiles.jl takes it for text."""
+const BORE_SIZE = "/scanner/boreSize"
 """Names that MDF files before 2.0.1 give to datasets."""
 const OLD_NAMES = Dict(
     "/acquisition/numPeriodsPerFrame" => "/acquisition/numPeriods",
@@ -132,6 +133,9 @@ function header_values(f::MPIFiles.MPIFile)
         says(f, path) && isdefined(MPIFiles, name) || continue
         value = answer(f, getfield(MPIFiles, name), path)
         isnothing(value) || ismissing(value) || (values[path] = plain(value))
+    end
+    if f isa MPIFiles.MDFFileV2 && haskey(f.file, BORE_SIZE)
+        values[BORE_SIZE] = plain(read(f.file, BORE_SIZE))
     end
     if startswith(string(nameof(typeof(f))), "IMT")  # MPIFiles.jl counts one frame, whatever the file holds
         n = data_shape(f)[is_fast(f) ? 1 : 4]

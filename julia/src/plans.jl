@@ -23,14 +23,15 @@ function reconstruct_plan(
     plan::String, measurement::String, calibrations::String, settings::String, progress::Int
 )
     s = TOML.parse(settings)
-    b = MPIFiles.MPIFile(measurement)
-    sf = system_matrix(plan, String.(split(calibrations, '\n')))
+    files = MPIFiles.MPIFile[]  # to be closed
     try
+        b = remembered(files, measurement)
+        sf = system_matrix(files, plan, String.(split(calibrations, '\n')))
         given = Pair{Symbol,Any}[:sf => sf]  # first: other parameters listen to it
         if plan == "SinglePatchHandsFree" && !haskey(s, "gridding")
             push!(given, :gridding => SystemMatrixGriddingParameter(sf))
         end
-        append!(given, plan_parameters(s, sf, b))
+        append!(given, plan_parameters(s, sf, b, files))
         image = refusing(given) do
             if progress != 0 && plan in WATCHED
                 reconstruct(watch(progress), plan, b; given...)
@@ -41,14 +42,20 @@ function reconstruct_plan(
         haskey(s, "save") && MPIFiles.saveRecoData(s["save"], image)
         return unpacked(image)
     finally
-        foreach(release, (b, sf))
+        foreach(release, files)
     end
 end
 
-function system_matrix(plan::String, paths::Vector{String})
-    startswith(plan, "MultiPatch") && return MPIFiles.MultiMPIFile(paths)
-    files = [MPIFiles.MPIFile(path) for path in paths]
-    return length(files) == 1 ? only(files) : MultiContrastFile(files)
+function remembered(files, path::String)
+    file = MPIFiles.MPIFile(path)
+    push!(files, file)
+    return file
+end
+
+function system_matrix(files, plan::String, paths::Vector{String})
+    startswith(plan, "MultiPatch") && return MPIFiles.MultiMPIFile(paths)  # opens them itself; the collector closes them
+    calibrations = [remembered(files, path) for path in paths]
+    return length(calibrations) == 1 ? only(calibrations) : MultiContrastFile(calibrations)
 end
 
 """
@@ -66,7 +73,7 @@ function reconstruct_lowlevel(
     get(s, "solver", "Kaczmarz") == "Kaczmarz" || (matrix = copy(matrix))
     haskey(s, "reg") || (s["reg"] = [Dict("type" => "L2", "lambda" => 0.0)])
     given = Pair{Symbol,Any}[:S => matrix]
-    append!(given, plan_parameters(s, nothing, nothing))
+    append!(given, plan_parameters(s, nothing, nothing, MPIFiles.MPIFile[]))
     return refusing(given) do
         if progress == 0
             reconstruct("LowLevel", data; given...)
@@ -76,20 +83,32 @@ function reconstruct_lowlevel(
     end
 end
 
-"""Run `f`; UnknownSetting if MPIReco.jl logs that it could not set one of the `given` parameters."""
+"""
+Run `f`; UnknownSetting if MPIReco.jl logs that it could not set one of the `given` parameters, even where it fails for that
+reason later.
+"""
 function refusing(f, given)
     collector = Collector(String[])
-    result = with_logger(f, collector)
-    for message in collector.messages
+    result = try
+        with_logger(f, collector)
+    catch
+        refuse(collector.messages, given)
+        rethrow()
+    end
+    refuse(collector.messages, given)
+    return result
+end
+
+function refuse(messages, given)
+    for message in messages
         named = any(name != :sf && occursin(Regex("\\b$(name)\\b"), message) for (name, _) in given)
         startswith(message, "Could not set") && named && throw(UnknownSetting(message))
         occursin("callbacks", message) || @warn message
     end
-    return result
 end
 
 """The settings as keywords of MPIReco.jl, `solver` first: the others depend on it."""
-function plan_parameters(s::Dict, sf, b)
+function plan_parameters(s::Dict, sf, b, files)
     given = Pair{Symbol,Any}[]
     haskey(s, "solver") && push!(given, :solver => chosen(SOLVERS, s["solver"]))
     for (name, value) in s
@@ -98,16 +117,16 @@ function plan_parameters(s::Dict, sf, b)
             rows = cartesian(value["bins"], value["receivers"])
             push!(given, :freqFilter => MPIReco.DirectSelectionFrequencyFilterParameters(freqIndices=rows))
         else
-            push!(given, Symbol(name) => built(name, value, sf, b))
+            push!(given, Symbol(name) => built(name, value, sf, b, files))
         end
     end
     return given
 end
 
-function built(name::String, value, sf, b)
+function built(name::String, value, sf, b, files)
     name == "normalizeReg" && return chosen(NORMALIZATIONS, value, "Normalization")()
-    name == "reg" && return [regularization(entry) for entry in value]
-    name == "bgParams" && return background_correction(value)
+    name == "reg" && return isempty(value) ? AbstractRegularization[] : [regularization(entry) for entry in value]
+    name == "bgParams" && return background_correction(value, files)
     name == "weightingParams" && return row_weights(value, sf, b)
     name == "gridding" && return gridding(value)
     name == "recChannels" && return span(value)
@@ -124,10 +143,10 @@ function regularization(entry::Dict)
     throw(UnknownSetting("unknown regularisation $type (known: L2, L1, TV)"))
 end
 
-function background_correction(entry::Dict)
+function background_correction(entry::Dict, files)
     haskey(entry, "emptyMeas") ||
         return InternalBackgroundCorrectionParameters(interpolateBG=get(entry, "interpolateBG", false))
-    empty = MPIFiles.MPIFile(entry["emptyMeas"])
+    empty = remembered(files, entry["emptyMeas"])
     return MPIReco.SimpleExternalBackgroundCorrectionParameters(emptyMeas=empty, bgFrames=1:MPIFiles.acqNumFrames(empty))
 end
 
@@ -163,4 +182,11 @@ end
 
 Read an image as MPIFiles.jl does. Source: `loadRecoData`.
 """
-load_reconstruction(path::String) = unpacked(MPIFiles.loadRecoData(path))
+function load_reconstruction(path::String)
+    f = MPIFiles.MPIFile(path)
+    try
+        return unpacked(MPIFiles.loadRecoData(f))
+    finally
+        release(f)
+    end
+end

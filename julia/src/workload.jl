@@ -21,7 +21,7 @@ function exercise(folder::AbstractString)
     run(arguments...) = ((value, report) = through(arguments...); push!(reports, report); value)
     GC.@preserve buffer begin
         plan(settings) = run("reconstruct_plan", "SinglePatch", measurement, calibration, kaczmarz * settings, address)
-        plan("bgParams = {interpolateBG = false}\nsave = $(repr(saved))")
+        plan(sprint(TOML.print, Dict("save" => saved, "bgParams" => Dict("interpolateBG" => false))))
         plan("weightingParams = {kinds = [\"whitening\"]}")
         plan("weightingParams = {kinds = [\"channel\"], channelWeights = [1.0, 0.5]}")
         cgnr = replace(kaczmarz, "Kaczmarz" => "CGNR")

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -39,11 +40,15 @@ def absent() -> str | None:
     return f"there is no Julia: neither {' nor '.join(CHOSEN)} is set, neither julia nor juliaup is on PATH"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    ours = [item for item in items if Path(__file__).parent in item.path.parents]
-    if ours and (reason := absent()) is not None:
-        for item in ours:
-            item.add_marker(pytest.mark.skip(reason))
+class Absent(pytest.Module):
+    """A module of tests that is skipped as a whole, unread: one line of reason instead of dozens."""
+
+    def collect(self) -> NoReturn:
+        pytest.skip(absent() or "", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    return None if absent() is None else Absent.from_parent(parent, path=module_path)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -64,7 +69,9 @@ def running(say: Callable[[str], None]) -> julia.Running:
         from tests import julia_door
 
         julia_door.install()
-    started = julia.start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # what juliacall says at its start is not ours
+        started = julia.start()
     say(f"{'the fake of ' if is_fake() else ''}{started}")
     return started
 
@@ -91,7 +98,7 @@ def process() -> Callable[..., str]:
     def run(code: str, *arguments: object) -> str:
         door = "from tests import julia_door; julia_door.install()\n" if is_fake() else ""
         command = [sys.executable, "-c", door + code, *map(str, arguments)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), str(PROJECT / "plugins")])}
+        environment = os.environ | {"PYTHONPATH": str(PROJECT)}
         done = subprocess.run(
             command, cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=1800, check=False
         )
