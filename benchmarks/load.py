@@ -130,13 +130,13 @@ def main() -> None:
 
 def small_reconstruction(folder: Path) -> Table:
     """Selection, rows and 20 frames of a 19 × 19 calibration to images, files opened, everything warm."""
-    scanner = simulate.LissajousScanner()
+    scanner = "openmpi-2d"
     grid = mb.Grid((19, 19, 1), (0.0266, 0.0266, 0.001))
     phantom = simulate.phantom(grid, finer=2)
     mb.save(folder / "sm.mdf", simulate.calibration(scanner, grid, generator=np.random.default_rng(1)))
     mb.save(
         folder / "scan.mdf",
-        simulate.measurement(scanner, phantom, n_frames=20, generator=np.random.default_rng(2)),
+        simulate.scan(phantom, scanner, n_frames=20, generator=np.random.default_rng(2)),
     )
     scan = mb.open(folder / "scan.mdf", system_matrix=folder / "sm.mdf")
     matrix = mb.open(folder / "sm.mdf")

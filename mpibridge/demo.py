@@ -73,11 +73,11 @@ def run(folder: str | Path, *, seed: int = 0, report: Report = silent) -> Demo:
     n_steps = len(METHODS) + 2
 
     report(0, n_steps, "simulating")
-    scanner, generator = simulate.LissajousScanner(), np.random.default_rng(seed)
+    scanner, generator = "openmpi-2d", np.random.default_rng(seed)
     phantom = simulate.phantom(GRID)
     truth = simulate.on_grid(phantom, GRID)
     save(files["calibration"], simulate.calibration(scanner, GRID, generator=generator))
-    save(files["scan"], simulate.measurement(scanner, phantom, generator=generator))
+    save(files["scan"], simulate.scan(phantom, scanner, generator=generator))
 
     scan = open(files["scan"], system_matrix=files["calibration"])
     outcomes = []

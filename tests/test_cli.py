@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import mpibridge as mb
 from mpibridge.cli import app
 
-SCANNER = mb.simulate.LissajousScanner()
+SCANNER = "openmpi-2d"
 GRID = mb.Grid((7, 5, 1), (21e-3, 20e-3, 1e-3))
 
 
@@ -29,10 +29,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     generator = np.random.default_rng(5)
     mb.save(folder / "calibration.mdf", mb.simulate.calibration(SCANNER, GRID, generator=generator))
-    mb.save(
-        folder / "scan.mdf", mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=generator)
-    )
-    other = mb.simulate.LissajousScanner(dividers=(96, 99))
+    mb.save(folder / "scan.mdf", mb.simulate.scan(mb.simulate.phantom(GRID), SCANNER, generator=generator))
+    other = mb.simulate.Scanner(sequence=mb.simulate.LissajousSequence(dividers=(96, 99)))
     mb.save(folder / "other.mdf", mb.simulate.calibration(other, GRID, generator=generator))
     return folder
 

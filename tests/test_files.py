@@ -6,7 +6,7 @@ import pytest
 import mpibridge as mb
 
 GRID = mb.Grid((3, 2, 1), (9e-3, 8e-3, 1e-3))
-SCANNER = mb.simulate.LissajousScanner()
+SCANNER = "openmpi-2d"
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def calibration():
 
 @pytest.fixture
 def folder(tmp_path, calibration):
-    scan = mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=np.random.default_rng(1))
+    scan = mb.simulate.scan(mb.simulate.phantom(GRID), SCANNER, generator=np.random.default_rng(1))
     mb.save(tmp_path / "scan.mdf", scan)
     mb.save(tmp_path / "calibration.mdf", calibration)
     return tmp_path

@@ -11,14 +11,14 @@ from mpibridge.calibration import select_rows, system_matrix_rows
 from mpibridge.errors import SettingsError
 
 GRID = mb.Grid((4, 3, 1), (9e-3, 8e-3, 1e-3), (1e-3, 0.0, 0.0))
-SCANNER = mb.simulate.LissajousScanner()
+SCANNER = "openmpi-2d"
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     generator = np.random.default_rng(0)
-    scan = mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=generator, n_frames=6)
+    scan = mb.simulate.scan(mb.simulate.phantom(GRID), SCANNER, generator=generator, n_frames=6)
     mb.save(folder / "scan.mdf", scan)
     mb.save(folder / "calibration.mdf", mb.simulate.calibration(SCANNER, GRID, generator=generator))
     return folder

@@ -9,13 +9,13 @@ from mpibridge import julia, julia_files, originals
 from mpibridge.reading import foreign_kind, read
 
 GRID = mb.Grid((3, 2, 1), (9e-3, 8e-3, 1e-3))
-SCANNER = mb.simulate.LissajousScanner()
+SCANNER = "openmpi-2d"
 
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp("recording") / "scan.mdf"
-    scan = mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=np.random.default_rng(1))
+    scan = mb.simulate.scan(mb.simulate.phantom(GRID), SCANNER, generator=np.random.default_rng(1))
     mb.save(path, scan)
     return path
 
@@ -114,7 +114,7 @@ def test_a_changed_one_is_written(change, recording, tmp_path):
 
 
 def test_one_made_in_memory_is_written(tmp_path):
-    scan = mb.simulate.measurement(SCANNER, mb.simulate.phantom(GRID), generator=np.random.default_rng(1))
+    scan = mb.simulate.scan(mb.simulate.phantom(GRID), SCANNER, generator=np.random.default_rng(1))
     first, second = originals.as_file(tmp_path, scan), originals.as_file(tmp_path, scan)
     assert first != second
     np.testing.assert_array_equal(mb.open(first).signal, scan.signal)

@@ -146,9 +146,9 @@ def test_random_calibrations(seed, tmp_path):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_images(seed, tmp_path):
     generator = np.random.default_rng(seed)
-    scanner, grid = mb.simulate.LissajousScanner(), mb.Grid((7, 6, 1), (21e-3, 20e-3, 1e-3), (1e-3, -2e-3, 0))
+    scanner, grid = "openmpi-2d", mb.Grid((7, 6, 1), (21e-3, 20e-3, 1e-3), (1e-3, -2e-3, 0))
     mb.save(tmp_path / "calibration.mdf", mb.simulate.calibration(scanner, grid, generator=generator))
-    scan = mb.simulate.measurement(scanner, mb.simulate.phantom(grid), generator=generator, n_frames=3)
+    scan = mb.simulate.scan(mb.simulate.phantom(grid), scanner, generator=generator, n_frames=3)
     mb.save(tmp_path / "scan.mdf", scan)
     preprocessing = mb.Preprocessing(snr_threshold=5, min_frequency=60e3, background="mean")
     for settings, bound in (({"plugin": "kaczmarz"}, 1e-5), ({"plugin": "cgnr"}, 1e-3)):
