@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: test test-julia lint demo clean
 
 test: .venv/.installed
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not julia"
 	$(BIN)/pytest -n 2 -q -p tests.julia_door tests/julia  # the tests that need Julia, against its stand-in
 
 # With the Julia that "mpibridge doctor" names; the tests say which.

@@ -223,13 +223,25 @@ def calibration_grid(calibration: xr.Dataset) -> Grid | None:
     return dataset_grid(calibration)
 
 
-def background_deviation(calibration: xr.Dataset, rows: Rows) -> np.ndarray | None:
-    """Standard deviation (row,) over the background frames of a calibration; None with fewer than two."""
+def background_deviation(
+    calibration: xr.Dataset, rows: Rows, preprocessing: Preprocessing | None = None
+) -> np.ndarray | None:
+    """Standard deviation (row,) over the background frames of a calibration; None with fewer than two.
+
+    Divided by transfer function and induction factor where they are, as the rows of a scan.
+    Source: MPIReco.jl `WhiteningWeightingParameters`.
+    """
     if calibration.sizes.get("background_frame", 0) < 2:
         return None
     where = positions_of_bins(calibration, rows.bins)
     frames = whole(calibration, "background", BACKGROUND_DIMS).values[:, rows.receivers, where]
-    return frames.std(axis=-1, ddof=1).reshape(-1)
+    deviation = frames.std(axis=-1, ddof=1)
+    if uses_transfer_function(calibration, preprocessing or Preprocessing()):
+        transfer = np.abs(calibration["transfer_function"].values[rows.receivers, where])
+        deviation = np.divide(deviation, transfer, out=np.zeros_like(deviation), where=transfer > 0)
+        induction = Header(calibration.attrs).induction_factors
+        deviation = deviation if induction is None else deviation / induction[rows.receivers]
+    return deviation.reshape(-1)
 
 
 def positions_of_bins(calibration: xr.Dataset, bins: np.ndarray) -> np.ndarray:

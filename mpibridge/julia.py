@@ -43,6 +43,12 @@ STACK_BYTES = 64 * 2**20
 """Julia's compiler recurses deeper than the stack of an ordinary thread."""
 POLL_SECONDS = 0.1
 """How often a waiting caller looks at the progress."""
+ABSENT = {
+    "TypeError": r"got a value of type (Missing|Nothing)|non-boolean \((Missing|Nothing)\)",
+    "MethodError": r"no method matching .*::(Missing|Nothing)\b",
+    "KeyError": r'key "?/',
+}
+"""What errors of Julia say when a dataset of the file is not there, by kind."""
 Watch = Callable[[int, int], None]
 """``watch(frame, iteration)``, called by the waiting thread; both 0 until the first frame, then frames from 1."""
 _log = logging.getLogger("mpibridge")
@@ -105,6 +111,11 @@ class Lane:
             future.cancel()
             raise
 
+    def later(self, work: Callable[[], object]) -> None:
+        """Do ``work`` when everything asked of Julia so far is done; nobody waits."""
+        if self._executor is not None:
+            self._executor.submit(work)
+
     def post(self, name: str, *arguments: str | int) -> None:
         """As `call`, but nobody waits: it is done before the next call. For finalizers.
 
@@ -128,9 +139,12 @@ class Lane:
                 f"{name} was called from the thread that runs Julia; call it from another thread"
             )
         with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(1, "mpibridge-julia")
-            usual = threading.stack_size(STACK_BYTES)  # of threads that start from now on
+            if self._executor is not None:
+                return self._executor.submit(self._through, name, arguments, keep)
+            self._executor = ThreadPoolExecutor(1, "mpibridge-julia")
+            usual = threading.stack_size(
+                STACK_BYTES
+            )  # of threads that start from now on: the lane, with its first task
             try:
                 return self._executor.submit(self._through, name, arguments, keep)
             finally:
@@ -143,10 +157,10 @@ class Lane:
         finally:
             future.cancel()  # what still stands in the queue; nothing if it is done
         value, report = future.result()
-        for message in report.get("warnings", ()):
-            warnings.warn(f"Julia: {message}", MPIBridgeWarning, stacklevel=4)
         if (error := report.get("error")) is not None:
             raise translated(error["kind"], error["message"], error["trace"])
+        for message in dict.fromkeys(report.get("warnings", ())):
+            warnings.warn(f"Julia: {message}", MPIBridgeWarning, stacklevel=4)
         return value
 
     def _through(
@@ -169,8 +183,7 @@ class Lane:
 def _start() -> tuple[Any, Running]:
     started = time.perf_counter()
     reused = "juliacall" in sys.modules
-    if not reused:
-        _prepare_environment()
+    ours = [] if reused else _prepare_environment()
     failure: JuliaSetupError | None = None
     try:
         with warnings.catch_warnings():
@@ -185,6 +198,8 @@ def _start() -> tuple[Any, Running]:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "juliacall"
         what = "juliacall is not installed" if absent else first_line(error)
         failure = _not_started(what, str(error))
+    for name in ours:
+        os.environ.pop(name, None)  # not for child processes, which may be told otherwise
     if failure is not None:  # raised here, so that no Julia object hangs on the traceback
         raise failure
     said, report = _knock(door, "versions")
@@ -203,15 +218,20 @@ def _not_started(what: str, trace: str) -> JuliaSetupError:
     return error
 
 
-def _prepare_environment() -> None:
-    """One Julia thread, and Ctrl-C stays with Python; what the user has set wins."""
+def _prepare_environment() -> list[str]:
+    """One Julia thread, and Ctrl-C stays with Python; what the user has set wins. Returns the variables set here."""
     environment, options = os.environ, sys._xoptions
     threads = options.get("juliacall-threads") or environment.get(
         "PYTHON_JULIACALL_THREADS", environment.get("JULIA_NUM_THREADS", "1")
     )
     # Julia's garbage collector stops its threads with signals that it must then be allowed to handle.
-    environment.setdefault("PYTHON_JULIACALL_HANDLE_SIGNALS", "no" if threads == "1" else "yes")
-    environment.setdefault("PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION", "no")
+    defaults = {
+        "PYTHON_JULIACALL_HANDLE_SIGNALS": "no" if threads == "1" else "yes",
+        "PYTHON_JULIACALL_AUTOLOAD_IPYTHON_EXTENSION": "no",
+    }
+    ours = [name for name in defaults if name not in environment]
+    environment.update({name: defaults[name] for name in ours})
+    return ours
 
 
 def _knock(door: Any, name: str, *arguments: str | int) -> tuple[Any, dict[str, Any]]:
@@ -250,9 +270,7 @@ def translated(kind: str, message: str, trace: str) -> MPIBridgeError:
         cls = ShapeError
     elif kind in ("SystemError", "IOError") or re.search("unable to (determine|open)|No such file", message):
         cls = FileError
-    elif kind in ("TypeError", "MethodError", "KeyError") and re.search(
-        "Missing|Nothing|missing|KeyError", message
-    ):
+    elif re.search(ABSENT.get(kind, "(?!)"), message.partition("Closest candidates")[0], re.DOTALL):
         cls = MissingField
         text = f"the file lacks a dataset that MPIFiles.jl needs here ({message}); 'mpibridge validate FILE' lists them"
     elif not message.startswith(kind):
@@ -307,4 +325,4 @@ def is_installed() -> bool:
 
 LANE = Lane()
 """The one lane of this process."""
-call, run, post, start = LANE.call, LANE.run, LANE.post, LANE.start
+call, run, later, post, start = LANE.call, LANE.run, LANE.later, LANE.post, LANE.start

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +126,11 @@ class JuliaFile:
         """(period, receiver, bin), computed from the frames. Source: MPIFiles.jl `calculateSystemMatrixSNR`."""
         return self._call("calculate_snr")
 
-    def _call(self, name: str, settings: Mapping[str, Any] | None = None) -> Any:
+    def _call(self, name: str, given: Mapping[str, Any] | str | None = None) -> Any:
+        """given: settings, or the text that the function wants."""
         if not self._close.alive:
             raise FileError(f"{self.path} is closed; open it again")
-        arguments = () if settings is None else (julia.toml(settings),)
+        arguments = () if given is None else (given if isinstance(given, str) else julia.toml(given),)
         return julia.call(name, self._handle, *arguments)
 
     def read_data(self, index: Index, shape: tuple[int, ...]) -> np.ndarray:
@@ -143,7 +144,7 @@ class JuliaFile:
     def read_array(self, name: str) -> np.ndarray:
         """Another array of the file, whole; it is kept."""
         if name not in self._kept:
-            self._kept[name] = julia.call("stored_array", self._handle, name)
+            self._kept[name] = self._call("stored_array", name)
         return self._kept[name]
 
     @cached_property
@@ -231,8 +232,9 @@ def convert(source: str | Path, target: str | Path, **options: Any) -> None:
     try:
         julia.call("convert_file", str(source), str(part), julia.toml(options))
         os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
+    except BaseException:
+        julia.later(partial(part.unlink, missing_ok=True))  # Julia may still write it
+        raise
 
 
 def load_image(path: str | Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -250,7 +250,7 @@ def _weights(
             norms = operator.row_norms()
             weights *= np.divide(1, norms, out=np.zeros_like(norms, dtype=float), where=norms > 0)
         else:
-            sigma = background_deviation(calibration, rows)
+            sigma = background_deviation(calibration, rows, preprocessing)
             sigma = deviation if sigma is None else np.resize(sigma, operator.n_rows)
             if sigma is None or not np.all(sigma > 0):
                 raise SettingsError(

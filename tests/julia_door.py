@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib.abc
 import importlib.util
+import itertools
 import os
 import re
 import sys
@@ -205,6 +206,7 @@ class OpenFile:
 
 
 FILES: dict[int, OpenFile] = {}
+HANDLES = itertools.count(1)
 OPTIONAL = {SNR: "f8", TRANSFER_FUNCTION: "c16", SUBSAMPLING: "i8", IMAGE: "f4"}
 """The arrays a file may have, and the element type in which MPIFiles.jl hands them out."""
 
@@ -226,9 +228,9 @@ def opened(handle: int) -> OpenFile:
 
 @exported
 def open_file(path: str) -> int:
-    """The handle of a file, from 1."""
-    handle = max(FILES, default=0) + 1
-    FILES[handle] = OpenFile(path)
+    """The handle of a file; none is used twice."""
+    file, handle = OpenFile(path), next(HANDLES)
+    FILES[handle] = file
     return handle
 
 

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from mpibridge.calibration import Rows, calculate_snr, select_rows, snr, system_matrix_rows
+from mpibridge.calibration import (
+    Rows,
+    background_deviation,
+    calculate_snr,
+    select_rows,
+    snr,
+    system_matrix_rows,
+)
 from mpibridge.errors import MDFError, MPIBridgeWarning, SettingsError
 from mpibridge.mdf.storage import StoredArray
 from mpibridge.model import Grid
@@ -152,3 +159,20 @@ def test_bins_without_transfer_function_become_zero():
     found = system_matrix_rows(calibration, select_rows(calibration)).values.reshape(2, N_BINS, *GRID.shape)
     assert not found[:, 0].any()
     np.testing.assert_allclose(found[:, 1:], data[0, :, 1:] / 2)
+
+
+def test_deviation_is_that_of_corrected_rows():
+    """MPIReco.jl whitens with background frames that are divided by transfer function and induction factor."""
+    generator = np.random.default_rng(4)
+    background = random_complex(generator, 1, 2, N_BINS, 6)
+    transfer, induction = random_complex(generator, 2, N_BINS), np.array([2.0, 0.5])
+    made = recordings.calibration(matrix(), GRID, background=background).assign(
+        transfer_function=(("receiver", "frequency"), transfer)
+    )
+    made.attrs["/acquisition/receiver/inductionFactor"] = induction
+    rows = Rows(np.array([5, 2, 9]), np.array([0, 1, 1]))
+    corrected = background / transfer[None, ..., None] / induction[None, :, None, None]
+    expected = corrected[0, rows.receivers, rows.bins].std(-1, ddof=1)
+    np.testing.assert_allclose(background_deviation(made, rows), expected, rtol=1e-5)
+    plain = background_deviation(made, rows, Preprocessing(transfer_function=False))
+    np.testing.assert_allclose(plain, background[0, rows.receivers, rows.bins].std(-1, ddof=1), rtol=1e-5)

@@ -384,7 +384,12 @@ def test_what_a_finalizer_posts_is_done_before_the_next_call():
             errors.MissingField,
             "lacks a dataset.*Missing",
         ),
-        ("MethodError", "MethodError: no method length(::Nothing)", errors.MissingField, "lacks a.*Nothing"),
+        (
+            "MethodError",
+            "MethodError: no method matching length(::Nothing)",
+            errors.MissingField,
+            "lacks a.*Nothing",
+        ),
         (
             "KeyError",
             'KeyError: key "/calibration/snr" not found',
@@ -392,6 +397,13 @@ def test_what_a_finalizer_posts_is_done_before_the_next_call():
             "lacks.*calibration/snr",
         ),
         ("MethodError", "MethodError: no method f(::Int64)", errors.JuliaError, "^MethodError: no method"),
+        (
+            "MethodError",
+            "MethodError: no method matching f(::Int64)\nClosest candidates are:\n  f(::Nothing)",
+            errors.JuliaError,
+            "^MethodError: no method",
+        ),
+        ("KeyError", 'KeyError: key "lambda" not found', errors.JuliaError, "^KeyError: key"),
         ("ErrorException", "cancelled", errors.JuliaError, "^ErrorException: cancelled$"),
         (
             "BoundsError",
@@ -421,7 +433,7 @@ def test_errors_arrive_with_their_trace_and_without_julia():
             raise julia_door.JuliaError("StackOverflowError\\nStacktrace:\\n [1] burst()")
 
         julia_door.FUNCTIONS.update(throw=throw, burst=burst)
-        error = caught(MissingField, julia.call, "throw", "KeyError", 'KeyError: key "a" not found')
+        error = caught(MissingField, julia.call, "throw", "KeyError", 'KeyError: key "/acquisition" not found')
         assert "Stacktrace" in error.julia_trace and "in throw" in error.julia_trace
         other = caught(JuliaError, julia.call, "burst")
         assert str(other) == "JuliaError: StackOverflowError" and "[1] burst()" in other.julia_trace

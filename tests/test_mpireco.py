@@ -215,13 +215,9 @@ def test_a_grid_of_its_own(files, ears):
     assert image.attrs["grid_field_of_view"][2] == pytest.approx(1e-3)
 
 
-def test_parameters_win(files, ears):
-    reconstruct(files, parameters={"shuffleRows": True, "iterations": 7, "alpha": 1.2})
-    assert (ears.settings["shuffleRows"], ears.settings["iterations"], ears.settings["alpha"]) == (
-        True,
-        7,
-        1.2,
-    )
+def test_parameters_go_as_they_are(files, ears):
+    reconstruct(files, parameters={"shuffleRows": True, "seed": 7, "relTol": 1e-3})
+    assert (ears.settings["shuffleRows"], ears.settings["seed"], ears.settings["relTol"]) == (True, 7, 1e-3)
 
 
 def test_hands_free_chooses_itself(files, ears):
@@ -253,6 +249,15 @@ def test_motion_has_one_weight(files, ears):
         ({"real": 1}, "real must be true or false, found 1"),
         ({"normalization": "rows"}, "normalization must be one of"),
         ({"parameters": [1]}, "parameters must be names and values"),
+        ({"parameters": {"fov": [1e-3] * 3}}, "fov is said by preprocessing="),
+        ({"parameters": {"iterations": 3}}, "iterations is said by the setting of mpibridge"),
+        ({"plan": "SinglePatchHandsFree", "rho": 0.1}, "chooses λ and the iterations itself"),
+        ({"plan": "MultiPatchMotion", "rho": 0.1}, "Kaczmarz with an L2 penalty alone"),
+        (
+            {"plan": "MultiPatchMotion", "preprocessing": {"averages": 2, "spectral_leakage": True}},
+            "averages in its own way; leave out averages, spectral_leakage",
+        ),
+        ({"plan": "MultiPatch", "preprocessing": {"weighting": "whitening"}}, 'take "row_norm" only'),
         ({"device": "cuda"}, "MPIReco.jl runs on the CPU"),
         (
             {"preprocessing": {"sparsity": "DCT-IV"}, "plan": "SinglePatch"},

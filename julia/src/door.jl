@@ -85,7 +85,9 @@ typed(value) = value
 function typed(value::AbstractVector)
     all(x -> x isa Bool, value) && !isempty(value) && return Vector{Bool}(value)
     all(x -> x isa Integer, value) && return Vector{Int}(value)
-    return all(x -> x isa Real, value) ? Vector{Float64}(value) : Vector{String}(value)
+    all(x -> x isa Real, value) && return Vector{Float64}(value)
+    all(x -> x isa AbstractString, value) && return Vector{String}(value)
+    throw(UnknownSetting("a list of numbers or of texts is wanted, found $value"))
 end
 
 """Text without the bytes that are no Unicode, which TOML cannot hold."""

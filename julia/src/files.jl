@@ -1,6 +1,7 @@
 # Files by integer handle: their header and what they store.
 
 const FILES = Dict{Int,MPIFiles.MPIFile}()
+const LAST_HANDLE = Ref(0)  # a handle is never used twice
 
 """
     open_file(path) -> handle
@@ -8,9 +9,10 @@ const FILES = Dict{Int,MPIFiles.MPIFile}()
 Open an MDF or IMT file or a Bruker folder. Source: MPIFiles.jl `MPIFile`.
 """
 function open_file(path::String)
-    handle = isempty(FILES) ? 1 : maximum(keys(FILES)) + 1
-    FILES[handle] = MPIFiles.MPIFile(path)
-    return handle
+    file = MPIFiles.MPIFile(path)
+    LAST_HANDLE[] += 1
+    FILES[LAST_HANDLE[]] = file
+    return LAST_HANDLE[]
 end
 
 """Close a file; its handle is no longer valid."""
@@ -163,6 +165,7 @@ is_fast(f::MPIFiles.MPIFile) = MPIFiles.experimentHasMeasurement(f) && MPIFiles.
 """Axes of the stored data as MPIFiles.jl has them: (W | K, C, J, N), or (N, K, C, J) with a fast frame axis."""
 data_shape(f::MPIFiles.MPIFile) = size(MPIFiles.measData(f))
 function data_shape(f::MPIFiles.MDFFileV2)
+    isdefined(MPIFiles, :measDataRaw) && return size(MPIFiles.measDataRaw(f))
     one = size(MPIFiles.measData(f, 1:1, 1:1, 1:1))
     channels, periods = MPIFiles.rxNumChannels(f), MPIFiles.acqNumPeriodsPerFrame(f)
     n = length(MPIFiles.measIsBGFrame(f))

@@ -131,15 +131,21 @@ function built(name::String, value, sf, b, files)
     name == "gridding" && return gridding(value)
     name == "recChannels" && return span(value)
     name in ("restart", "vary_rho") && return Symbol(value)
-    name in ("iterbounds", "SNRbounds", "stoppingParas") && return Tuple(typed(value))
+    name == "iterbounds" && return Tuple(Vector{Int}(value))
+    name in ("SNRbounds", "stoppingParas") && return Tuple(Vector{Float64}(value))
     return typed(value)
 end
 
+function needed(entry::Dict, name::String, parameter::String)
+    haskey(entry, name) || throw(UnknownSetting("$parameter needs $name"))
+    return entry[name]
+end
+
 function regularization(entry::Dict)
-    type, λ = entry["type"], Float32(entry["lambda"])
+    type, λ = needed(entry, "type", "reg"), Float32(needed(entry, "lambda", "reg"))
     type == "L2" && return L2Regularization(λ)
     type == "L1" && return L1Regularization(λ)
-    type == "TV" && return TVRegularization(λ; shape=Tuple(Vector{Int}(entry["shape"])))
+    type == "TV" && return TVRegularization(λ; shape=Tuple(Vector{Int}(needed(entry, "shape", "reg"))))
     throw(UnknownSetting("unknown regularisation $type (known: L2, L1, TV)"))
 end
 
@@ -150,13 +156,16 @@ function background_correction(entry::Dict, files)
     return MPIReco.SimpleExternalBackgroundCorrectionParameters(emptyMeas=empty, bgFrames=1:MPIFiles.acqNumFrames(empty))
 end
 
-"""Weights of the kinds in `entry`; whitening takes the calibration's background frames, else the scan's."""
+"""Weights of the kinds in `entry`; whitening takes the first calibration's background frames, else the scan's."""
 function row_weights(entry::Dict, sf, b)
-    kinds = map(entry["kinds"]) do kind
+    kinds = map(needed(entry, "kinds", "weightingParams")) do kind
         if kind == "channel"
-            ChannelWeightingParameters(channelWeights=Vector{Float64}(entry["channelWeights"]))
+            weights = needed(entry, "channelWeights", "weightingParams")
+            ChannelWeightingParameters(channelWeights=Vector{Float64}(weights))
         elseif kind == "whitening"
-            WhiteningWeightingParameters(whiteningMeas=any(MPIFiles.measIsBGFrame(sf)) ? sf : b)
+            calibration = sf isa MultiContrastFile ? sf[1] : sf
+            file = any(MPIFiles.measIsBGFrame(calibration)) ? calibration : b
+            WhiteningWeightingParameters(whiteningMeas=file, tfCorrection=get(entry, "tfCorrection", nothing))
         else
             RowNormWeightingParameters()
         end

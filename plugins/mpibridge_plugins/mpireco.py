@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
@@ -15,7 +15,6 @@ from mpibridge.errors import SettingsError
 from mpibridge.julia_files import filter_options, frame_options, unpacked
 from mpibridge.model import Grid, triple
 from mpibridge.plugin import Plugin, RecordingProblem, Report, Result
-from mpibridge.preprocessing import Preprocessing
 from mpibridge.signals import uses_transfer_function
 from mpibridge.solvers import normalization_factor
 
@@ -39,6 +38,45 @@ SOLVERS = {
 """Our names and those of RegularizedLeastSquares.jl."""
 NORMALIZATIONS = {"system_matrix": "SystemMatrixBased", "measurement": "MeasurementBased", None: "No"}
 
+OWNED = {
+    "preprocessing=mpibridge.Preprocessing(…)": (
+        "frames",
+        "numAverages",
+        "numPeriodAverages",
+        "spectralLeakageCorrection",
+        "tfCorrection",
+        "bgCorrection",
+        "bgParams",
+        "SNRThresh",
+        "minFreq",
+        "maxFreq",
+        "recChannels",
+        "maxMixingOrder",
+        "freqFilter",
+        "rows",
+        "weightingParams",
+        "gridding",
+        "gridsize",
+        "fov",
+        "center",
+        "sparseTrafo",
+        "redFactor",
+        "thresh",
+        "roundPatches",
+    ),
+    "the setting of mpibridge": (
+        "solver",
+        "iterations",
+        "enforceReal",
+        "enforcePositive",
+        "normalizeReg",
+        "rho",
+        "λ",
+    ),
+    "system_matrix=": ("sf",),
+}
+"""MPIReco's parameters that are said in our own words, and where."""
+
 
 @dataclass(frozen=True)
 class MPIRecoSettings:
@@ -47,7 +85,8 @@ class MPIRecoSettings:
     plan: str = "auto"
     """One of MPIReco's plans, for example "SinglePatchHandsFree"; "auto" chooses by the scan."""
     solver: str = "kaczmarz"
-    """The solver: "kaczmarz", "cgnr", "fista", "optista", "pogm", "admm" or "split_bregman"."""
+    """The solver: "kaczmarz", "cgnr", "fista", "optista" (which never applies real and positive), "pogm", "admm" or
+    "split_bregman"."""
     iterations: int = 10
     """At least 1."""
     regularization: float = 0.0
@@ -92,6 +131,10 @@ class MPIRecoSettings:
             raise SettingsError(f"rho must be a positive number, found {self.rho!r}")
         if not isinstance(self.parameters, Mapping):
             raise SettingsError(f"parameters must be names and values, found {self.parameters!r}")
+        for where, names in OWNED.items():
+            for name in names:
+                if name in self.parameters:
+                    raise SettingsError(f"parameters: {name} is said by {where}; leave it out here")
 
 
 class MPIReco(Plugin[RecordingProblem]):
@@ -125,8 +168,15 @@ class MPIReco(Plugin[RecordingProblem]):
         image, axes = unpacked(result)
         image = np.moveaxis(image, -1, 0)  # (contrast, frame, z, y, x)
         grid = None if image.shape[2:] == problem.grid.shape else _grid(axes, problem.grid)
-        times = None if image.shape[1] == n_frames else axes["time"]
+        moving = plan == "MultiPatchMotion"  # its frames are states of the motion
+        times = axes["time"] if moving or image.shape[1] != n_frames else None
         return Result(image=image[0] if len(image) == 1 else image, grid=grid, times=times)
+
+
+def _changed(settings: Any, names: Sequence[str]) -> list[str]:
+    """Which of these fields of a settings object differ from their defaults."""
+    usual = type(settings)()
+    return [name for name in names if getattr(settings, name) != getattr(usual, name)]
 
 
 def _plan(problem: RecordingProblem) -> str:
@@ -143,14 +193,14 @@ def _solver_parameters(s: MPIRecoSettings, plan: str, problem: RecordingProblem)
         "normalizeReg": None if s.normalization == "system_matrix" else NORMALIZATIONS[s.normalization],
     }
     if plan == "SinglePatchHandsFree":  # it finds λ and the number of iterations itself
-        if (s.iterations, s.regularization, s.l1, s.tv, s.solver) != (10, 0.0, 0.0, 0.0, "kaczmarz"):
+        if _changed(s, ("iterations", "regularization", "l1", "tv", "solver", "rho")):
             raise SettingsError(
                 'plan="SinglePatchHandsFree" chooses λ and the iterations itself; pass parameters='
                 '{"startλ": 5.0, "iterbounds": [1, 25]} to bound them'
             )
         return common
     if plan == "MultiPatchMotion":  # Kaczmarz with one λ
-        if s.solver != "kaczmarz" or s.l1 or s.tv:
+        if _changed(s, ("solver", "l1", "tv", "rho")):
             raise SettingsError('plan="MultiPatchMotion" is Kaczmarz with an L2 penalty alone')
         return common | {"iterations": int(s.iterations), "λ": float(s.regularization)}
     coupled = s.rho is not None and s.solver in ("admm", "split_bregman")
@@ -195,26 +245,37 @@ def _recording_parameters(plan: str, problem: RecordingProblem) -> dict[str, Any
         corrected = [uses_transfer_function(data, p) for data in (problem.scan, problem.system_matrices[0])]
         given["tfCorrection"] = any(corrected)  # MPIReco.jl wants it said
         given["roundPatches"] = p.round_patches or None
-    if plan == "MultiPatchMotion":  # it averages in its own way
-        for name in (
-            "numAverages",
-            "numPeriodAverages",
-            "spectralLeakageCorrection",
-            "bgCorrection",
-            "roundPatches",
-        ):
-            given[name] = None
+    if plan == "MultiPatchMotion" and (refused := _changed(p, FIXED_MOTION)):
+        raise SettingsError(
+            f'plan="MultiPatchMotion" averages in its own way; leave out {", ".join(refused)}'
+        )
+    if len(problem.system_matrices) > 1 and plan == "SinglePatchHandsFree":
+        raise SettingsError('plan="SinglePatchHandsFree" takes one calibration')
     given |= _selection(plan, problem, rows)
     given |= (
-        _background(plan, problem) | _weights(p) | _grid_parameters(plan, problem) | _sparsity(plan, problem)
+        _background(plan, problem)
+        | _weights(plan, problem)
+        | _grid_parameters(plan, problem)
+        | _sparsity(plan, problem)
     )
     return given
+
+
+FIXED_MOTION = (
+    "averages",
+    "period_averages",
+    "spectral_leakage",
+    "system_matrix_background",
+    "round_patches",
+    "weighting",
+)
+"""What periodic motion compensation has no parameters for."""
 
 
 def _selection(plan: str, problem: RecordingProblem, rows: dict[str, Any]) -> dict[str, Any]:
     """The frequency filter of the plan, or, where it lacks one of ours, the rows themselves."""
     p, calibration = problem.preprocessing, problem.system_matrices[0]
-    without_snr = rows["SNRThresh"] is not None and "snr" not in calibration
+    without_snr = rows["SNRThresh"] is not None and any("snr" not in c for c in problem.system_matrices)
     if rows["stepsize"] is None and rows["stopBands"] is None and not without_snr:
         return rows
     if plan != "SinglePatch" or len(problem.system_matrices) > 1:
@@ -239,10 +300,17 @@ def _background(plan: str, problem: RecordingProblem) -> dict[str, Any]:
     return {"bgParams": {"interpolateBG": background == "interpolate"}}
 
 
-def _weights(p: Preprocessing) -> dict[str, Any]:
+def _weights(plan: str, problem: RecordingProblem) -> dict[str, Any]:
+    p, calibration = problem.preprocessing, problem.system_matrices[0]
     if not p.weightings:
         return {}
-    return {"weightingParams": {"kinds": list(p.weightings), "channelWeights": p.channel_weights}}
+    if plan.startswith("MultiPatch") and set(p.weightings) - {"row_norm"}:
+        raise SettingsError(
+            f'weighting={p.weighting!r}: MPIReco\'s multi-patch plans take "row_norm" only; pass engine="native"'
+        )
+    corrected = uses_transfer_function(calibration, p) if "transfer_function" in calibration else None
+    said = {"kinds": list(p.weightings), "channelWeights": p.channel_weights, "tfCorrection": corrected}
+    return {"weightingParams": said}
 
 
 def _grid_parameters(plan: str, problem: RecordingProblem) -> dict[str, Any]:

@@ -6,7 +6,6 @@ With MPIBRIDGE_FAKE_JULIA, or ``pytest -p tests.julia_door tests/julia``, they r
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -18,10 +17,10 @@ from typing import NoReturn
 import pytest
 
 from mpibridge import julia
+from mpibridge.julia_setup import which_julia
 from tests.golden.conftest import expected, expected_more, more, single_patch  # noqa: F401 - fixtures
 
 PROJECT = Path(__file__).resolve().parents[2]
-CHOSEN = ("PYTHON_JULIACALL_EXE", "PYTHON_JULIAPKG_EXE")
 SUMMARY = pytest.StashKey[list[str]]()
 
 
@@ -35,9 +34,10 @@ def absent() -> str | None:
         return None
     if find_spec("juliacall") is None:
         return "juliacall is not installed"
-    if any(map(os.environ.get, CHOSEN)) or any(map(shutil.which, ("julia", "juliaup"))):
+    choice = which_julia()
+    if choice.executable is not None and choice.problem is None:
         return None
-    return f"there is no Julia: neither {' nor '.join(CHOSEN)} is set, neither julia nor juliaup is on PATH"
+    return f"there is no Julia ({choice.problem or choice.why}): run 'mpibridge setup-julia'"
 
 
 class Absent(pytest.Module):

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 import mpibridge as mb
-from mpibridge import julia
+from mpibridge import julia, originals
 from mpibridge.calibration import calculate_snr, select_rows, system_matrix_rows
 from mpibridge.errors import FileError, SettingsError
 from mpibridge.julia_files import JuliaFile, convert, load_image
@@ -356,3 +356,20 @@ def test_two_files_at_once():
     calibration.close()
     assert "/calibration/size" not in again.header()
     again.close()
+
+
+def test_what_julia_opened_is_its_own_file(single_patch, tmp_path):
+    """MPIReco.jl gets the file itself, not a copy, whoever read it."""
+    path = single_patch / "measurement.mdf"
+    scan = mb.open(path, engine="julia")
+    assert originals.as_file(tmp_path, scan) == path
+    assert originals.as_file(tmp_path, scan.isel(frame=slice(2))).parent == tmp_path
+
+
+def test_a_closed_file_is_closed(single_patch):
+    with JuliaFile(single_patch / "calibration.mdf") as first:
+        pass
+    with JuliaFile(single_patch / "calibration_selected.mdf"):
+        for ask in (lambda: first.read_array("/calibration/snr"), first.header):
+            with pytest.raises(mb.FileError, match="is closed; open it again"):
+                ask()
