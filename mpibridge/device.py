@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from mpibridge.errors import SettingsError
-from mpibridge.plugin import Result, SpectralProblem
+from mpibridge.plugin import P, Result
 
 
 def resolve_device(device: str) -> str:
@@ -37,19 +37,26 @@ def resolve_device(device: str) -> str:
     return f"cuda:{int(index or 0)}"
 
 
-def to_device(problem: SpectralProblem, device: str) -> SpectralProblem:
+def to_device(problem: P, device: str) -> P:
     """The problem with its arrays on ``device``; sparse system matrices stay on the CPU, which alone handles them."""
     if not isinstance(device, str):
         raise SettingsError(f'device must be "auto", "cpu", "cuda" or "cuda:0", found {device!r}')
-    if device == "cpu" or hasattr(problem.operator.matrix, "multiply"):
+    operator = getattr(problem, "operator", None)
+    if device == "cpu" or (operator is not None and hasattr(operator.matrix, "multiply")):
         return problem
     import torch
 
-    def move(array: np.ndarray | None) -> Any:
-        return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    def move(array: np.ndarray) -> Any:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
-    operator = replace(problem.operator, matrix=move(problem.operator.matrix))
-    return replace(problem, rows=move(problem.rows), operator=operator, noise=move(problem.noise))
+    moved: dict[str, Any] = {
+        field.name: move(value)
+        for field in fields(problem)
+        if isinstance(value := getattr(problem, field.name), np.ndarray)
+    }
+    if operator is not None:
+        moved["operator"] = replace(operator, matrix=move(operator.matrix))
+    return replace(problem, **moved)
 
 
 def to_numpy(result: Result) -> Result:

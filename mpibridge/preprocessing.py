@@ -15,6 +15,7 @@ from mpibridge.model import Grid
 from mpibridge.transforms import NAMES
 
 WEIGHTINGS = ("channel", "whitening", "row_norm")
+FUNDAMENTALS = ("as recorded", "recovered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,9 @@ class Preprocessing:
     round_patches: bool = False
     """Move patches of a multi-patch scan to whole voxels instead of interpolating [roundPatches]."""
 
+    fundamental: str = "as recorded"
+    """X-space images: "recovered" puts the drive frequencies back that the receive chain took away."""
+
     def __post_init__(self) -> None:
         for name in ("averages", "period_averages", "step"):
             if not _is_count(getattr(self, name)):
@@ -85,6 +89,8 @@ class Preprocessing:
             if chosen.size == 0 or chosen.dtype.kind not in "iu" or chosen.ndim != 1 or chosen.min() < 0:
                 raise SettingsError(f"{name} must be positions from 0, found {value!r}; None takes all")
             object.__setattr__(self, name, tuple(int(i) for i in chosen))
+        if self.fundamental not in FUNDAMENTALS:
+            raise SettingsError(f"fundamental must be one of {FUNDAMENTALS}, found {self.fundamental!r}")
         self._check_background()
         self._check_selection()
         for kind in self.weightings:

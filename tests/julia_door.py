@@ -32,7 +32,7 @@ import numpy as np
 import tomli_w
 import xarray as xr
 
-from mpibridge import calibration, pipeline, signals, solvers
+from mpibridge import calibration, problems, signals, solvers
 from mpibridge.julia import loads
 from mpibridge.mdf import legacy, reader, writer
 from mpibridge.mdf.checks import check_layout
@@ -510,7 +510,7 @@ def reconstruct_plan(
     scan, matrices = reader.read(measurement), [reader.read(path) for path in calibrations.split("\n")]
     p = _plan_preprocessing(s)
     with _given_rows(s):
-        problem = pipeline.spectral_problem(scan, matrices, p)
+        problem = problems.spectral_problem(scan, matrices, p)
     operator = problem.operator
     more = {}
     if s.get("solver", "Kaczmarz") == "Kaczmarz":
@@ -598,7 +598,7 @@ def _given_rows(s: dict[str, Any]) -> Iterator[None]:
     if "rows" not in s:
         yield
         return
-    with mock.patch.object(pipeline, "select_rows", return_value=_rows(s["rows"])):
+    with mock.patch.object(problems, "select_rows", return_value=_rows(s["rows"])):
         yield
 
 

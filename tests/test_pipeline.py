@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpibridge as mb
-from mpibridge import pipeline, registry
+from mpibridge import problems, registry
 from mpibridge.errors import MismatchError, MPIBridgeWarning, PluginError, SettingsError
 from mpibridge.model import Grid
 from mpibridge.plugin import Plugin, Result, SpectralProblem
@@ -156,12 +156,12 @@ def test_whitening_makes_rows_of_equal_noise(scan, calibration):
     with_background = recordings.calibration(
         calibration.system_matrix.values, GRID, background=background * sigma
     )
-    problem = pipeline.spectral_problem(scan, [with_background], mb.Preprocessing(weighting="whitening"))
-    plain = pipeline.spectral_problem(scan, [with_background], mb.Preprocessing())
+    problem = problems.spectral_problem(scan, [with_background], mb.Preprocessing(weighting="whitening"))
+    plain = problems.spectral_problem(scan, [with_background], mb.Preprocessing())
     ratio = (np.abs(problem.rows[0]) / np.maximum(np.abs(plain.rows[0]), 1e-30)).reshape(2, -1)[:, 1:-1]
     np.testing.assert_allclose(ratio / ratio[:, :1], (sigma[1] / sigma[1:-1, 0])[None].repeat(2, 0), rtol=0.4)
     with pytest.raises(SettingsError, match="background frames that differ"):
-        pipeline.spectral_problem(scan, [calibration], mb.Preprocessing(weighting="whitening"))
+        problems.spectral_problem(scan, [calibration], mb.Preprocessing(weighting="whitening"))
 
 
 def test_what_to_do_is_said(scan, calibration):
@@ -260,8 +260,8 @@ def test_what_patches_cannot_do_is_said(patches, calibration):
 def test_noise_is_that_of_the_averaged_rows(calibration):
     signal = np.random.default_rng(6).standard_normal((408, 1, 2, N_SAMPLES)).astype(np.float32)
     scan = recordings.scan(signal, np.arange(408) < 400)
-    one = pipeline.spectral_problem(scan, [calibration], mb.Preprocessing()).noise
-    four = pipeline.spectral_problem(scan, [calibration], mb.Preprocessing(averages=4)).noise
+    one = problems.spectral_problem(scan, [calibration], mb.Preprocessing()).noise
+    four = problems.spectral_problem(scan, [calibration], mb.Preprocessing(averages=4)).noise
     np.testing.assert_allclose(four, one / 2)
 
 

@@ -18,6 +18,7 @@ from mpibridge.simulate.recordings import calibration, scan
 from mpibridge.simulate.response import delta_samples, response, waveforms
 from mpibridge.simulate.scanner import Scanner, diagonal_gradient, field_free_line, focus_fields
 from mpibridge.simulate.sequences import CartesianSequence, LissajousSequence, Sequence
+from mpibridge.simulate.streams import spectral_pairs, waveform_pairs
 
 __all__ = [
     "PRESETS",
@@ -43,5 +44,7 @@ __all__ = [
     "raster_operator",
     "response",
     "scan",
+    "spectral_pairs",
+    "waveform_pairs",
     "waveforms",
 ]

@@ -18,6 +18,7 @@ from mpibridge.errors import MDFError, SettingsError, ShapeError
 from mpibridge.mdf.header import Header
 from mpibridge.model import Grid
 from mpibridge.plugin import ImageProblem
+from mpibridge.preprocessing import FUNDAMENTALS
 from mpibridge.xspace.fundamental import recover_fundamental
 from mpibridge.xspace.kernel import kernel_weights
 from mpibridge.xspace.partition import Partition, partition
@@ -27,7 +28,6 @@ from mpibridge.xspace.trajectory import scan_vector, trajectory
 SLOW_PART = 0.3
 """Largest component of the direction of motion that may go without a receiver (slow axis of a Cartesian scan)."""
 COILS = ("path", "mean")
-FUNDAMENTALS = ("as recorded", "recovered")
 
 
 @dataclass(frozen=True)

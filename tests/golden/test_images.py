@@ -6,7 +6,7 @@ import pytest
 import mpibridge as mb
 from mpibridge import solvers
 from mpibridge.mdf.reader import read
-from mpibridge.pipeline import spectral_problem
+from mpibridge.problems import spectral_problem
 from tests.relative import relative_error
 
 BASE = {
