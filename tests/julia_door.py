@@ -243,9 +243,13 @@ def close_file(handle: int) -> None:
 @exported
 def header(handle: int) -> str:
     """The entries that files.jl names, as far as the file has them."""
-    known = re.findall(r'"(/[\w/]+)" => :', (JULIA_SOURCE / "files.jl").read_text())
+    known = re.findall(
+        r'"(/[\w/]+)" => :|const BORE_SIZE = "([\w/]+)"', (JULIA_SOURCE / "files.jl").read_text()
+    )
     found = opened(handle).header
-    return tomli_w.dumps({path: np.asarray(found[path]).tolist() for path in known if path in found})
+    return tomli_w.dumps(
+        {path: np.asarray(found[path]).tolist() for path in map("".join, known) if path in found}
+    )
 
 
 @exported
