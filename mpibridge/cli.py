@@ -258,6 +258,49 @@ def plugins(
 
 
 @app.command()
+def simulate(
+    preset: Annotated[str, typer.Argument(metavar="PRESET", help="a scanner by name, e.g. openmpi-2d")],
+    phantom: Annotated[
+        str, typer.Option(help="ell, spiral, lambda, bars, rings, dots, tubes, cubes, …")
+    ] = "ell",
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the files")] = Path("simulated"),
+    snr: Annotated[
+        float | None,
+        typer.Option(help="of a frame in dB (power of the bins that count); default: usual noise"),
+    ] = None,
+    min_frequency: Annotated[float, typer.Option(min=0, help="Hz: bins that the SNR counts")] = 0.0,
+    frames: Annotated[int, typer.Option(min=1)] = 10,
+    averages: Annotated[int, typer.Option(min=1, help="periods averaged in a frame")] = 10,
+    grid: Annotated[
+        int | None,
+        typer.Option(min=1, help="voxels along every axis that the preset resolves; default: its own"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of noise and background")] = 0,
+) -> None:
+    """Simulate a scanner: write a scan of a phantom, its calibration and the phantom itself as MDF files."""
+    from mpibridge.files import save
+    from mpibridge.progress import reporting
+    from mpibridge.simulate import command
+
+    out.mkdir(parents=True, exist_ok=True)
+    with reporting(True) as report:
+        made = command.run(
+            preset,
+            phantom,
+            snr=snr,
+            min_frequency=min_frequency,
+            n_frames=frames,
+            averages=averages,
+            voxels=grid,
+            seed=seed,
+            report=report,
+        )
+    for name, dataset in made.items():
+        save(out / f"{name}.mdf", dataset)
+        _show(out / f"{name}.mdf")
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="folder for the files")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="of noise and background")] = 0,

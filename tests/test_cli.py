@@ -41,9 +41,64 @@ def answers(text):
     return {question.strip(): answer.strip() for question, answer in (p for p in pairs if len(p) == 2)}
 
 
+def test_simulated_files_reconstruct(tmp_path):
+    out, _ = call(
+        "simulate",
+        "openmpi-2d",
+        "--phantom",
+        "ell",
+        "--snr",
+        "25",
+        "--min-frequency",
+        "80e3",
+        "--grid",
+        "9",
+        "--frames",
+        "2",
+        "--seed",
+        "3",
+        "-o",
+        tmp_path,
+    )
+    assert out.split() == [str(tmp_path / f"{name}.mdf") for name in ("calibration", "scan", "phantom")]
+    scan = mb.open(tmp_path / "scan.mdf")
+    assert '"snr": 25.0' in scan.attrs["/experiment/_mpibridge/noise"]
+    call(
+        "reconstruct",
+        tmp_path / "scan.mdf",
+        "-s",
+        tmp_path / "calibration.mdf",
+        "-o",
+        tmp_path / "image.mdf",
+        "--regularization",
+        "0.01",
+        "--min-frequency",
+        "80e3",
+        "--background",
+        "mean",
+        "--system-matrix-background",
+    )
+    image, truth = (mb.open(tmp_path / f"{name}.mdf").concentration for name in ("image", "phantom"))
+    assert mb.metrics.nrmse(image.values[0], truth.values[0]) < 0.6
+    np.testing.assert_allclose(image.x, truth.x)
+    again = mb.simulate.command.run(
+        "openmpi-2d", "ell", snr=25.0, min_frequency=80e3, voxels=9, n_frames=2, seed=3
+    )
+    np.testing.assert_array_equal(again["scan"].signal, scan.signal)
+
+
+def test_what_cannot_be_simulated_is_said(tmp_path):
+    for arguments, message in (
+        (("openmpi2d",), "there is no preset 'openmpi2d'; did you mean 'openmpi-2d'"),
+        (("openmpi-2d", "--phantom", "spirl"), "spirl"),
+    ):
+        _, err = call("simulate", *arguments, "-o", tmp_path, code=1)
+        assert message in err
+
+
 def test_help_lists_the_commands():
     out, _ = call("--help")
-    for command in ("info", "validate", "reconstruct", "match", "plugins", "demo"):
+    for command in ("info", "validate", "reconstruct", "match", "plugins", "simulate", "demo"):
         assert f" {command} " in out
 
 

@@ -7,7 +7,7 @@ calibration = mb.simulate.calibration("openmpi-2d", generator=np.random.default_
 scan = mb.simulate.scan(mb.simulate.phantoms.spiral(), "openmpi-2d", generator=np.random.default_rng(2))
 """
 
-from mpibridge.simulate import phantoms
+from mpibridge.simulate import command, phantoms
 from mpibridge.simulate.narrowband import psf, raster_operator
 from mpibridge.simulate.noise import Noise
 from mpibridge.simulate.particles import Particles
@@ -32,6 +32,7 @@ __all__ = [
     "Scanner",
     "Sequence",
     "calibration",
+    "command",
     "delta_samples",
     "diagonal_gradient",
     "field_free_line",
