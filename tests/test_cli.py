@@ -109,12 +109,12 @@ def test_version():
 def test_info_of_a_scan(folder):
     said = answers(call("info", folder / "scan.mdf")[0])
     assert said["kind"] == "measurement, MDF 2.1.0"
-    assert said["drive field"] == "24.51, 26.042 kHz"
-    assert said["dividers"] == "102, 96 of 2.5 MHz"
-    assert said["amplitudes"] == "12, 12 mT"
+    assert said["drive field"] == "24.51, 26.042, 25.253 kHz"  # the third one idles
+    assert said["dividers"] == "102, 96, 99 of 2.5 MHz"
+    assert said["amplitudes"] == "12, 12, 0 mT"
     assert said["cycle"] == "0.6528 ms"
     assert said["gradient"] == "-1, -1, 2 T/m"
-    assert said["drive-field FOV"] == "24 × 24 mm"
+    assert said["drive-field FOV"] == "24 × 24 × 0 mm"
     assert said["frames"] == "10 + 4 background"
     assert said["frame period"] == "6.528 ms"
     assert said["bandwidth"] == "1.25 MHz"
