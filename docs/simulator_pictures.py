@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from mpibridge import simulate
-from mpibridge.frames import background_mask, load
+from mpibridge.frames import load
 from mpibridge.mdf.header import Header
 from mpibridge.model import Grid
 from mpibridge.plot import COLORMAP
@@ -33,7 +35,9 @@ FIVE = ((-8, -8), (7, -7), (0, 1), (-6, 8), (9, 9))
 VALUES = (1.0, 0.8, 0.6, 0.9, 0.4)
 """Positions in millimetres and concentrations of the points."""
 QUIET = Noise(level=0.0, background=0.0, drift=0.0)
-CLEAN, NOISY, EMPTY = "#111111", "#d1495b", "#30638e"
+LONGEST, HIGHEST = 4000, 700.0
+"""Samples of a path, kHz of a spectrum: what is shown."""
+CLEAN, NOISY, EMPTY = "#111111", "#d1495b", "#2a6fb0"
 
 
 def main(folder: Path) -> None:
@@ -111,61 +115,63 @@ def show(axes: Axes, image: np.ndarray, title: str) -> None:
 class Row:
     """What is shown of a preset.
 
-    phantom: by its name. snr: dB of the waveform. piece: shown samples (first, last, period). highest: kHz, end of the
-    spectrum. orders: mixing orders of the rows of the system matrix. finer: of the scanned phantom.
+    noise: its SNR is the power of the waveform in dB. piece: shown samples (first, last, period). orders: mixing orders of
+    the rows of the system matrix. finer: how much finer than the grid the phantom is scanned.
     """
 
     phantom: Phantom
-    snr: float
-    piece: tuple[int, int, int]
-    highest: float
+    noise: Noise
+    piece: tuple[int, int, int] = (0, 330, 0)
     orders: tuple[tuple[int, ...], ...] = ()
     finer: int = 3
 
 
 def rows() -> dict[str, Row]:
     """The preset's name → its row."""
-    space, beam = simulate.preset("xspace-2d").grid, simulate.preset("narrowband").grid
-    dots = phantoms.points([(-8e-3, 0), (1e-3, 0), (6e-3, 0)], diameter=2e-3, values=(1.0, 0.6, 0.8))
+    usual, weak = Noise(snr=20), Noise(snr=20, background=2e-7, drift=2e-8)
+    line = phantoms.points([(-8e-3, 0), (0, 0), (6e-3, 0)], diameter=2e-3, values=(1.0, 0.6, 0.8))
+    dots = phantoms.points([(-0.9e-3, -0.6e-3), (0.8e-3, 0.9e-3), (0.6e-3, -0.8e-3)], diameter=0.3e-3)
+    digit, letter = phantoms.digit(glyph(), size=34e-3), phantoms.lambda_shape(size=13e-3, width=1.2e-3)
     return {
-        "openmpi-1d": Row(dots, 20, (0, 102, 0), 700, ((2,), (3,), (5,), (8,)), 9),
-        "openmpi-2d": Row(phantoms.spiral(diameter=23e-3), 20, (0, 330, 0), 700, ((2, 1), (3, 2), (0, 5))),
-        "openmpi-3d": Row(
-            phantoms.cone(), 20, (0, 330, 0), 700, ((2, 1, 0), (3, 2, 2), (0, 5, 2)), 2
-        ),
-        "mnist-2d": Row(
-            phantoms.digit(glyph(), size=34e-3), 20, (0, 330, 0), 700, ((3, 2), (6, 5), (0, 11))
-        ),
-        "xspace-2d": Row(phantoms.lambda_shape(size=13e-3, width=1.2e-3), 30, (2600, 3400, 0), 700, (), 1),
-        "narrowband": Row(phantoms.named("lambda", beam), 20, (0, 100, 15 * 32 + 16), 700),
+        "openmpi-1d": Row(line, usual, (0, 102, 0), ((2,), (3,), (5,), (8,)), 9),
+        "openmpi-2d": Row(phantoms.spiral(diameter=23e-3), usual, orders=((2, 1), (3, 2), (0, 5))),
+        "openmpi-3d": Row(phantoms.cone(), usual, orders=((2, 1, 0), (3, 2, 2), (0, 5, 2)), finer=2),
+        "mnist-2d": Row(digit, usual, orders=((3, 2), (6, 5), (0, 11))),
+        "xspace-2d": Row(letter, usual, (2600, 3400, 0), finer=1),
+        "narrowband": Row(dots, weak, (0, 100, 15 * 32 + 16), finer=3),
     }
 
 
 def draw_presets(path: Path) -> None:
     """One band per preset: path, voltage, spectrum, phantom, and what the preset is for."""
     every = rows()
-    figure = Figure(figsize=(15, 2.75 * len(every)), layout="constrained")
-    bands = figure.subfigures(len(every), 1, hspace=0.01)
-    for band, (name, row) in zip(bands, every.items(), strict=True):
-        draw_preset(band, name, simulate.preset(name), row)
-    figure.savefig(path, dpi=72, pil_kwargs={"optimize": True})
+    figure = Figure(figsize=(13.5, 2.55 * len(every)), layout="constrained")
+    cells = figure.add_gridspec(len(every), 1)
+    for i, (name, row) in enumerate(every.items()):
+        draw_preset(figure.add_subfigure(cells[i]), name, simulate.preset(name), row)
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=84)
+    Image.open(drawn).convert("RGB").quantize(224).save(path, optimize=True)
 
 
 def draw_preset(band: SubFigure, name: str, chosen: Preset, row: Row) -> None:
     """The band of one preset: a clean scan and a noisy one of the same phantom."""
-    noisy, empty = volts(row, chosen, Noise(snr=row.snr))
-    clean, _ = volts(row, chosen, QUIET)
-    band.suptitle(f"{name}    {chosen.description}", fontsize=11, x=0.01, ha="left")
+    noisy, empty = volts(row, chosen, row.noise)
+    background = volts(row, chosen, replace(row.noise, snr=None, level=0.0))[1]
+    clean = volts(row, chosen, QUIET)[0]
+    band.suptitle(name, fontsize=12, fontweight="bold", x=0.01, ha="left")
+    band.text(0.115, 0.98, chosen.description, fontsize=10, va="top")
     cells = band.add_gridspec(1, 7, width_ratios=(1, 1.5, 1.5, 0.9, 0.9, 0.9, 0.9))
     draw_path(band.add_subplot(cells[0]), chosen)
     draw_voltage(band.add_subplot(cells[1]), chosen, row, clean, noisy)
-    draw_spectrum(band.add_subplot(cells[2]), chosen, row, noisy, empty)
+    draw_spectrum(band.add_subplot(cells[2]), chosen, row, noisy, background)
     if name == "openmpi-1d":
         draw_curves(band.add_subplot(cells[3:5]), band.add_subplot(cells[5:]), chosen, row)
         return
-    pictures, signed = images(name, chosen, row, noisy)
+    pictures, signed = images(name, chosen, row, noisy - empty)
     across = 1e3 * np.array(chosen.grid.field_of_view[:2]) / 2
-    truth = row.phantom.on(chosen.grid, row.finer).values[chosen.grid.size[2] // 2]
+    truth = row.phantom.rendered(chosen.grid, row.finer).values
+    truth = truth[len(truth) // 2]
     for i, (title, picture) in enumerate({"phantom": truth, **pictures}.items()):
         axes = band.add_subplot(cells[3 + i])
         both = signed and i > 0
@@ -214,14 +220,12 @@ def draw_path(axes: Axes, chosen: Preset) -> None:
         axes.plot(centers[:, 0], centers[:, 1], ".", color="0.45", markersize=1.2)
         middle = len(trajectory) // 2 + grid.size[0] // 2
         axes.plot(trajectory[middle, :, 0], trajectory[middle, :, 1], color=NOISY, linewidth=1.8)
-        title = "points, one period"
+        title = "raster, one period"
     else:
-        n = len(trajectory[0])
-        if n > 40000:
-            n //= 8
-            title = "path, first 2.7 ms"
-        shade = min(1.0, 4000 / n)
-        axes.plot(*trajectory[0, :n, :2].T, color=CLEAN, linewidth=0.5, alpha=shade)
+        n = min(LONGEST, len(trajectory[0]))
+        if n < len(trajectory[0]):
+            title = f"path, first {1e3 * chosen.scanner.sequence.times[n]:.1f} ms"
+        axes.plot(*trajectory[0, :n, :2].T, color=CLEAN, linewidth=0.5)
     axes.set(xlim=(-fx / 2, fx / 2), ylim=(-fy / 2, fy / 2), aspect="equal")
     label(axes, title, "x / mm", "y / mm")
 
@@ -234,21 +238,23 @@ def draw_voltage(axes: Axes, chosen: Preset, row: Row, clean: np.ndarray, noisy:
     axes.plot(time, unit * noisy[period, 0, first:last], color=NOISY, linewidth=0.8, label="noisy")
     axes.plot(time, unit * clean[period, 0, first:last], color=CLEAN, linewidth=1.0, label="clean")
     axes.margins(x=0)
-    label(axes, f"voltage, receiver x, {row.snr:g} dB", "t / µs", f"u / {name}")
+    label(axes, f"voltage, receiver x, {row.noise.snr:g} dB", "t / µs", f"u / {name}")
 
 
-def draw_spectrum(axes: Axes, chosen: Preset, row: Row, noisy: np.ndarray, empty: np.ndarray) -> None:
-    """Amplitude of every bin of the first receiver, of the scan and of an empty frame."""
+def draw_spectrum(axes: Axes, chosen: Preset, row: Row, noisy: np.ndarray, background: np.ndarray) -> None:
+    """Amplitude of every bin of the first receiver: the noisy scan, and the background in it."""
     sequence, period = chosen.scanner.sequence, row.piece[2]
-    shown = 1e-3 * sequence.frequencies <= row.highest
-    kilohertz = 1e-3 * sequence.frequencies[shown]
+    kilohertz = 1e-3 * sequence.frequencies
+    shown = (kilohertz > 0) & (kilohertz <= HIGHEST)
     marker = "." if shown.sum() < 100 else ""
-    for volts, color, name in ((noisy, NOISY, "scan"), (empty, EMPTY, "empty")):
-        amplitude = 2e6 * np.abs(np.fft.rfft(volts[period, 0]))[shown] / sequence.n_samples
-        axes.semilogy(kilohertz, amplitude, marker=marker, color=color, linewidth=0.7, label=name)
+    for signal, color, name in ((noisy, NOISY, "scan"), (background, EMPTY, "background")):
+        amplitude = 2e6 * np.abs(np.fft.rfft(signal[period, 0]))[shown] / sequence.n_samples
+        axes.semilogy(kilohertz[shown], amplitude, marker=marker, color=color, linewidth=0.7, label=name)
     axes.margins(x=0)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, 1e-6 * top), 8 * top)
     axes.legend(fontsize=8, loc="upper right", frameon=False, ncols=2, borderaxespad=0.1, handlelength=1)
-    label(axes, "amplitude, receiver x", "f / kHz", "|û| / µV")
+    label(axes, "spectrum, receiver x", "f / kHz", "2|û|/V / µV")
 
 
 def draw_curves(left: Axes, right: Axes, chosen: Preset, row: Row) -> None:
@@ -256,7 +262,7 @@ def draw_curves(left: Axes, right: Axes, chosen: Preset, row: Row) -> None:
     x = 1e3 * chosen.grid.axis("x")
     truth = row.phantom.on(chosen.grid, row.finer).values.ravel()
     left.stairs(truth, np.append(x - 1, x[-1] + 1), color=CLEAN, fill=True, alpha=0.8)
-    label(left, "phantom", "x / mm", "concentration")
+    label(left, "phantom", "x / mm", "relative")
     for (order,), color in zip(row.orders, (CLEAN, NOISY, EMPTY, "#edae49"), strict=True):
         matrix = simulate.response(chosen.scanner, chosen.grid, bins=(order,))[:, 0]
         curve = turned(matrix)
@@ -274,11 +280,9 @@ def images(name: str, chosen: Preset, row: Row, noisy: np.ndarray) -> tuple[dict
         return {"collinear 45°": found[0], "collinear 135°": found[1], "mean": found.mean(0)}, False
     if name == "narrowband":
         third = turned(np.fft.rfft(noisy[:, 0])[:, 3]).reshape(grid.shape[1:])
-        half = 1e3 * grid.field_of_view[0] / 2
-        kernel = simulate.psf(
-            np.hypot(0, grid.axis("x")), 5.0, 5e-3, 3, scanner.particles
-        )
-        return {"third harmonic": third}, True
+        middle = grid.n_voxels // 2 + grid.size[0] // 2
+        point = turned(simulate.raster_operator(scanner, grid)[0, 0, :, middle]).reshape(grid.shape[1:])
+        return {"third harmonic": third, "of a point": point}, True
     base = scanner.sequence.n_samples // np.array(scanner.sequence.channels[1][: len(row.orders[0])])
     bins = np.array([np.dot(order, base) for order in row.orders])
     plane = Grid((*grid.size[:2], 1), (*grid.field_of_view[:2], 1e-3))
@@ -295,8 +299,9 @@ def strongest(row: np.ndarray) -> np.ndarray:
 
 
 def turned(values: np.ndarray) -> np.ndarray:
-    """The real part after the phase that all values share is taken out."""
-    return (values * np.exp(-0.5j * np.angle((values**2).sum()))).real
+    """The real part after the phase that all values share is taken out; the largest value is positive."""
+    real = (values * np.exp(-0.5j * np.angle((values**2).sum()))).real
+    return real * np.sign(real.ravel()[np.abs(real).argmax()])
 
 
 def label(axes: Axes, title: str, x: str, y: str) -> None:

@@ -142,14 +142,23 @@ def _snr_of_bins(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
     """(bin,) from foreground (bin, voxel) and background (bin, frame)."""
     mean = background.mean(1, keepdims=True)
     noise = np.abs(background - mean).mean(1) if background.shape[1] > 1 else np.abs(mean[:, 0])
-    magnitude, deviation = np.abs(foreground), np.abs(foreground - mean)
+    rough, signal = np.zeros(len(noise)), np.zeros(len(noise))
+    step = max(1, BLOCK_BYTES // max(1, foreground[:1].nbytes))
+    blocks = [
+        slice(first, first + step) for first in range(0, len(noise), step)
+    ]  # one is all that is held twice
     with np.errstate(divide="ignore", invalid="ignore"):
-        rough = np.where(noise > 0, np.median(deviation, 1) / noise, 0.0)
-        best = np.argsort(-rough, kind="stable")[:20]
-        mask = (magnitude[best] > 0.9 * magnitude[best].max(1, keepdims=True)).any(0)
-        signal = np.median(deviation[:, mask], 1)
-        for row in np.flatnonzero(signal > 3.5 * noise):
-            signal[row] = np.median(deviation[row][deviation[row] > 0.9 * deviation[row].max()])
+        for block in blocks:
+            rough[block] = np.median(np.abs(foreground[block] - mean[block]), 1)
+        rough = np.where(noise > 0, rough / noise, 0.0)
+        magnitude = np.abs(foreground[np.argsort(-rough, kind="stable")[:20]])
+        mask = (magnitude > 0.9 * magnitude.max(1, keepdims=True)).any(0)
+        for block in blocks:
+            deviation = np.abs(foreground[block] - mean[block])
+            signal[block] = np.median(deviation[:, mask], 1)
+            for row in np.flatnonzero(signal[block] > 3.5 * noise[block]):
+                strong = deviation[row] > 0.9 * deviation[row].max()
+                signal[block.start + row] = np.median(deviation[row][strong])
         return np.where(noise > 0, signal / noise, 0.0)
 
 

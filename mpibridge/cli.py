@@ -282,7 +282,6 @@ def simulate(
     from mpibridge.progress import reporting
     from mpibridge.simulate import command
 
-    out.mkdir(parents=True, exist_ok=True)
     with reporting(True) as report:
         made = command.run(
             preset,
@@ -295,6 +294,7 @@ def simulate(
             seed=seed,
             report=report,
         )
+    out.mkdir(parents=True, exist_ok=True)
     for name, dataset in made.items():
         save(out / f"{name}.mdf", dataset)
         _show(out / f"{name}.mdf")

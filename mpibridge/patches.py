@@ -33,6 +33,19 @@ def patch_of_period(scan: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     return distinct[order], rank[np.ravel(inverse)]
 
 
+def is_patched(scan: xr.Dataset, calibrations: Sequence[xr.Dataset]) -> bool:
+    """Whether calibrations must be moved to the focus-field positions of a scan.
+
+    Not if there is one position, or if each calibration was recorded with the same positions, period by period: then its
+    periods are rows like any other.
+    """
+    centers = Header(scan.attrs).patch_centers
+    if len(patch_of_period(scan)[0]) == 1:
+        return False
+    others = [Header(c.attrs).patch_centers for c in calibrations]
+    return not all(o.shape == centers.shape and np.allclose(o, centers, rtol=1e-6, atol=1e-9) for o in others)
+
+
 def average_patches(rows: np.ndarray, patch: np.ndarray) -> np.ndarray:
     """Rows (frame, period, row) averaged over the periods of every patch: (frame, patch, row).
 

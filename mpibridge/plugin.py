@@ -32,7 +32,7 @@ class SpectralProblem:
     """Data that are a linear function of the image.
 
     rows: (frame, row) complex64. operator: the (weighted) system matrix of the same rows. noise: standard deviation of
-    every row (row,), weighted like the rows, or None if nobody measured it.
+    every row, weighted like the rows, (row,) or, where frames differ, (frame, row); None if nobody measured it.
     """
 
     grid: Grid

@@ -24,7 +24,13 @@ from mpibridge.mdf.header import Header
 from mpibridge.model import GRID_DIMS, Grid, triple
 from mpibridge.operators import SystemMatrix, side_by_side, sparsify
 from mpibridge.originals import as_file
-from mpibridge.patches import average_patches, patch_of_period, patched_grid, patched_system_matrix
+from mpibridge.patches import (
+    average_patches,
+    is_patched,
+    patch_of_period,
+    patched_grid,
+    patched_system_matrix,
+)
 from mpibridge.plugin import ImageProblem, RecordingProblem, SpectralProblem, WaveformProblem
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.signals import background_rows, measurement_rows, time_signals, uses_transfer_function
@@ -43,7 +49,7 @@ def recording_problem(
     for calibration in calibrations:
         require_match(scan, calibration)
         _warn_of_transfer_functions(scan, calibration, preprocessing)
-    n_patches = len(patch_of_period(scan)[0])
+    n_patches = len(patch_of_period(scan)[0]) if is_patched(scan, calibrations) else 1
     if n_patches > 1:
         grid = patched_grid(scan, calibrations, preprocessing)
     else:
@@ -79,9 +85,9 @@ def spectral_problem(
         require_match(scan, calibration)
         _warn_of_transfer_functions(scan, calibration, preprocessing)
     selections = [select_rows(c, preprocessing) for c in calibrations]
-    centers, patch = patch_of_period(scan)
+    patched = is_patched(scan, calibrations)
     rows = selections[0]
-    if len(centers) > 1:
+    if patched:
         for other in selections[1:]:
             rows = rows.union(other)
         operator = patched_system_matrix(scan, calibrations, rows, preprocessing)
@@ -93,7 +99,8 @@ def spectral_problem(
         operator = side_by_side([_operator(c, rows, preprocessing) for c in calibrations])
     data = measurement_rows(scan, rows.bins, rows.receivers, preprocessing)
     noise = background_rows(scan, rows.bins, rows.receivers, preprocessing)
-    if len(centers) > 1:
+    if patched:
+        patch = patch_of_period(scan)[1]
         data = average_patches(data.reshape(len(data), -1, len(rows)), patch).reshape(len(data), -1)
         noise = None
     if data.shape[1] != operator.n_rows:

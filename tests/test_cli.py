@@ -60,7 +60,7 @@ def test_simulated_files_reconstruct(tmp_path):
         "-o",
         tmp_path,
     )
-    assert out.split() == [str(tmp_path / f"{name}.mdf") for name in ("calibration", "scan", "phantom")]
+    assert out.split() == [str(tmp_path / f"{name}.mdf") for name in ("scan", "phantom", "calibration")]
     scan = mb.open(tmp_path / "scan.mdf")
     assert '"snr": 25.0' in scan.attrs["/experiment/_mpibridge/noise"]
     call(

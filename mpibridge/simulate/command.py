@@ -10,7 +10,6 @@ import xarray as xr
 from mpibridge.model import RECONSTRUCTION, Grid, triple
 from mpibridge.plugin import Report
 from mpibridge.progress import silent
-from mpibridge.simulate.noise import Noise
 from mpibridge.simulate.phantoms import named
 from mpibridge.simulate.presets import preset
 from mpibridge.simulate.recordings import calibration, scan
@@ -28,7 +27,7 @@ def run(
     seed: int = 0,
     report: Report = silent,
 ) -> dict[str, xr.Dataset]:
-    """``calibration``, ``scan`` and ``phantom`` (an image on the calibrated grid) of a preset by name.
+    """``scan``, ``phantom`` (an image on the preset's grid) and, unless its method needs none, ``calibration`` of a preset.
 
     snr: dB of a frame of the scan, over bins from ``min_frequency`` Hz on; None: the usual noise. voxels: along every axis
     on which the preset's grid has more than one. seed: calibration and scan draw from generators of their own.
@@ -40,8 +39,16 @@ def run(
         chosen = replace(chosen, grid=Grid(size, chosen.grid.field_of_view, chosen.grid.center))
     picture = named(phantom, chosen.grid)
     of_calibration, of_scan = np.random.default_rng(seed).spawn(2)
-    noise = Noise(snr=snr, min_frequency=min_frequency)
-    measured = scan(picture, chosen, generator=of_scan, noise=noise, n_frames=n_frames, averages=averages)
+    noise = replace(chosen.noise, snr=snr, min_frequency=min_frequency)
+    measured = scan(
+        picture,
+        chosen,
+        generator=of_scan,
+        noise=noise,
+        n_frames=n_frames,
+        averages=averages,
+        report=report,
+    )
     truth = picture.on(chosen.grid, 3).expand_dims("frame")
     header = {
         path: value
@@ -53,8 +60,7 @@ def run(
         {**chosen.grid.coordinates(), "time": ("frame", np.zeros(1), {"units": "s"})},
         header | {"kind": RECONSTRUCTION} | chosen.grid.attributes(),
     )
-    return {
-        "calibration": calibration(chosen, generator=of_calibration, report=report),
-        "scan": measured,
-        "phantom": image,
-    }
+    made = {"scan": measured, "phantom": image}
+    if chosen.is_calibrated:
+        made["calibration"] = calibration(chosen, generator=of_calibration, report=report)
+    return made

@@ -47,7 +47,7 @@ class Noise:
     knee: float = 0.0
     """Hz: below it the power of the noise rises as 1/f; 0: white."""
     background: float = 2e-6
-    """V, root mean square of a background that all frames share, strongest at low frequencies."""
+    """V, root mean square of a background that all frames share, strongest at low frequencies; no part of ``snr``."""
     drift: float = 2e-7
     """V, root mean square of its change from the first frame to the last."""
     spikes: float = 0.0
@@ -69,31 +69,33 @@ class Noise:
         ):
             raise SettingsError(f"snr must be a number (a positive one for a ratio), found {self.snr!r}")
 
-    def sigma(
-        self, spectra: np.ndarray, bins: np.ndarray, largest: float, scanner: Scanner, averages: int
-    ) -> float:
-        """Standard deviation in V of one sample of a recorded frame.
-
-        spectra: (…, bin) clean, unnormalised, on the ``bins`` (n,). largest: the largest clean voltage.
-        """
+    def sigma(self, strength: Strength, scanner: Scanner, averages: int) -> float:
+        """Standard deviation in V of one sample of a recorded frame, before the knee lifts low frequencies."""
         if self.snr is None:
             return self.level / np.sqrt(averages)
-        if self.definition == "maximum":
-            return largest / self.snr
         frequencies, n_samples = scanner.sequence.frequencies, scanner.sequence.n_samples
-        counted = frequencies[bins] >= self.min_frequency
+        colour = self.colour(frequencies) ** 2
+        if self.definition == "maximum":
+            weights = _weights(np.arange(len(frequencies)), n_samples)
+            return strength.largest / self.snr / float(np.sqrt(colour @ weights / weights.sum()))
+        counted = frequencies[strength.bins] >= self.min_frequency
         if not counted.any():
             raise SettingsError(
-                f"min_frequency={self.min_frequency} Hz leaves no bin up to {frequencies[bins].max():.0f} Hz"
+                f"min_frequency={self.min_frequency} Hz leaves no bin up to {frequencies[strength.bins].max():.0f} Hz"
             )
-        amplitudes = np.abs(spectra[..., counted])
+        bins = strength.bins[counted]
+        weights = _weights(bins, n_samples)
+        lifted = float(np.sqrt(colour[bins] @ weights / weights.sum()))
         if self.definition == "amplitude":
-            return float(amplitudes.max()) / (self.snr * np.sqrt(np.pi * n_samples / 4))
-        weights = _weights(bins[counted], n_samples)
-        power = (
-            float((amplitudes.reshape(-1, len(weights)) ** 2).mean(0) @ weights) / weights.sum() / n_samples
-        )
-        return float(np.sqrt(power / 10 ** (self.snr / 10)))
+            largest = float(strength.amplitude[counted].max())
+            return largest / (self.snr * np.sqrt(np.pi * n_samples / 4)) / lifted
+        power = float(strength.power[counted] @ weights) / weights.sum() / n_samples
+        return float(np.sqrt(power / 10 ** (self.snr / 10))) / lifted
+
+    def colour(self, frequencies: np.ndarray) -> np.ndarray:
+        """Amplitude of the noise over that of white noise, (K,): √(1 + knee/f), at 0 Hz as in the first bin."""
+        floor = frequencies[1] if len(frequencies) > 1 else 1.0
+        return np.sqrt(1 + self.knee / np.maximum(frequencies, floor))
 
     def plain(self, sigma: float) -> dict[str, Any]:
         """What is written beside the data: the definition with the number, and σ of a frame's samples in V."""
@@ -103,6 +105,31 @@ class Noise:
             None if self.recorded is None else str(self.recorded.attrs.get("source", "in memory"))
         )
         return said | {"sigma": sigma}
+
+
+class Strength:
+    """How strong clean spectra on the ``bins`` (n,) are, collected block by block.
+
+    power: mean |û|² of every bin; amplitude: its largest |û|; largest: the largest voltage that was `seen`.
+    """
+
+    def __init__(self, bins: np.ndarray) -> None:
+        self.bins, self.largest = bins, 0.0
+        self.amplitude, self._sum, self._count = np.zeros(len(bins)), np.zeros(len(bins)), 0
+
+    @property
+    def power(self) -> np.ndarray:
+        return self._sum / max(1, self._count)
+
+    def add(self, spectra: np.ndarray) -> None:
+        """spectra: (…, bin), unnormalised."""
+        magnitude = np.abs(spectra.reshape(-1, len(self.bins)))
+        self.amplitude = np.maximum(self.amplitude, magnitude.max(0, initial=0))
+        self._sum += np.square(magnitude, out=magnitude).sum(0, dtype=float)
+        self._count += len(magnitude)
+
+    def seen(self, volts: np.ndarray) -> None:
+        self.largest = max(self.largest, float(np.abs(volts).max(initial=0)))
 
 
 class Disturbance:
@@ -127,9 +154,10 @@ class Disturbance:
         for frequency in sequence.drive_frequencies:
             for order in range(1, N_SPIKES + 1):
                 place = round(order * frequency / self.frequencies[1])
-                if place < n_bins:
+                if place < n_bins:  # what the receive chain filters out does not feed through
+                    passes = scanner.gain[:, place] != 0
                     strength = noise.spikes * self.n_samples / (2 * order)
-                    self.constant[:, place] += strength * phases[:, order - 1]
+                    self.constant[:, place] += passes * strength * phases[:, order - 1]
         self.recorded = (
             None if noise.recorded is None else _recorded(noise.recorded, self.shape, self.n_samples)
         )
@@ -140,7 +168,9 @@ class Disturbance:
 
         white = self.generator.standard_normal((len(index), *self.shape, self.n_samples))
         if self.noise.knee > 0:
-            white = scipy.fft.irfft(scipy.fft.rfft(white) * self._colour(), self.n_samples)
+            white = scipy.fft.irfft(
+                scipy.fft.rfft(white) * self.noise.colour(self.frequencies), self.n_samples
+            )
         shapes = scipy.fft.irfft(np.stack([self.constant, self.drift]), self.n_samples)
         out = self.sigma * white + shapes[0] + shapes[1] * ages[:, None, None, None]
         if self.recorded is not None:
@@ -154,15 +184,10 @@ class Disturbance:
         real = (bins == 0) | (2 * bins == self.n_samples)
         normal[..., real] = np.sqrt(2) * normal[..., real].real
         shapes = self.constant[:, bins] + self.drift[:, bins] * ages[:, None, None, None]
-        out = self.sigma * self._colour()[bins] * normal + shapes
+        out = self.sigma * self.noise.colour(self.frequencies)[bins] * normal + shapes
         if self.recorded is not None:
             out += np.fft.rfft(self.recorded[index % len(self.recorded)])[..., bins]
         return out
-
-    def _colour(self) -> np.ndarray:
-        """Amplitude of the noise over that of white noise, (K,): √(1 + knee/f), at 0 Hz as in the first bin."""
-        floor = self.frequencies[1] if len(self.frequencies) > 1 else 1.0
-        return np.sqrt(1 + self.noise.knee / np.maximum(self.frequencies, floor))
 
 
 def _weights(bins: np.ndarray, n_samples: int) -> np.ndarray:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import numpy as np
 
 from mpibridge.errors import SettingsError
 from mpibridge.model import Grid
+from mpibridge.simulate.noise import Noise
 from mpibridge.simulate.particles import Particles
 from mpibridge.simulate.scanner import Scanner, diagonal_gradient, focus_fields
 from mpibridge.simulate.sequences import LissajousSequence
@@ -21,12 +22,20 @@ NARROWBAND_RASTER = Grid((32, 32, 1), (3.2e-3, 3.2e-3, 1e-3))
 
 @dataclass(frozen=True)
 class Preset:
-    """A scanner and the grid it is calibrated on. bins: those that the method uses; None stands for all."""
+    """A scanner, and how it is used.
+
+    grid: what it is calibrated on, or its images lie on. bins: those that a calibration keeps; None stands for all. finer:
+    phantoms are drawn this much finer than ``grid``; not a multiple of `DELTA_POINTS`, whose places a calibration takes.
+    noise: the usual disturbance. is_calibrated: whether its method needs a system matrix.
+    """
 
     scanner: Scanner
     grid: Grid
     description: str
     bins: tuple[int, ...] | None = None
+    finer: int = 4
+    noise: Noise = field(default_factory=Noise)
+    is_calibrated: bool = True
 
 
 def openmpi_1d() -> Preset:
@@ -52,10 +61,12 @@ def openmpi_2d() -> Preset:
 def openmpi_3d() -> Preset:
     """Open MPI, 3-D sequence: 53,856 samples in 21.54 ms; 19³ voxels of 2 × 2 × 1 mm (mpireco.md 7.2, 7.3)."""
     return Preset(
-        Scanner("openmpi-3d", LissajousSequence((12e-3, 12e-3, 12e-3)), OPEN_MPI_GRADIENT, substeps=2),
+        Scanner("openmpi-3d", LissajousSequence((12e-3, 12e-3, 12e-3)), OPEN_MPI_GRADIENT),
         Grid((19, 19, 19), (38e-3, 38e-3, 19e-3)),
         "Open MPI data, preclinical Bruker scanner, 3-D Lissajous: 24.51, 26.04 and 25.25 kHz, 12 mT, (−1, −1, 2) T/m; "
-        "19 × 19 × 19 voxels of 2 × 2 × 1 mm",
+        "19 × 19 × 19 voxels of 2 × 2 × 1 mm; mixing orders up to 12 from 80 kHz on",
+        bins=mixing_bins((528, 561, 544), 53_856, order=12, first=1724),
+        finer=2,
     )
 
 
@@ -67,7 +78,6 @@ def mnist_2d() -> Preset:
             LissajousSequence((20e-3, 20e-3, 0.0)),
             OPEN_MPI_GRADIENT,
             Particles(core_diameter=25e-9),
-            substeps=2,
         ),
         Grid((40, 40, 1), (40e-3, 40e-3, 1e-3)),
         "Sequence-to-image study (von Gladiss 2026): 24.51 and 26.04 kHz, 20 mT, 25 nm, (−1, −1, 2) T/m; "
@@ -88,11 +98,12 @@ def xspace_2d() -> Preset:
             ),
             diagonal_gradient(3.0, 3.0, -6.0),
             Particles(core_diameter=25e-9),
-            substeps=2,
         ),
         Grid((280, 280, 1), (20e-3, 20e-3, 1e-3)),
         "X-space deblurring (Bilkent 2022): 24.75 and 25 kHz, 30 mT, (3, 3, −6) T/m, 25 nm, 4.95 MHz; "
         "280 × 280 pixels over 2 × 2 cm²",
+        finer=1,
+        is_calibrated=False,
     )
 
 
@@ -115,7 +126,16 @@ def narrowband() -> Preset:
         NARROWBAND_RASTER,
         "Narrowband study (Zhao 2026): third harmonic of 25 kHz, 5 mT, 5 T/m, 25 nm; raster and grid 32 × 32 of 0.1 mm",
         bins=(3,),
+        noise=Noise(level=4e-10, background=4e-9, drift=4e-10),
     )
+
+
+def mixing_bins(cycles: tuple[int, ...], n_samples: int, *, order: int, first: int) -> tuple[int, ...]:
+    """Bins from ``first`` on where mixing products up to ``order`` fall; cycles: periods of every drive field in one."""
+    factors = np.stack(np.meshgrid(*[np.arange(-order, order + 1)] * len(cycles), indexing="ij"), -1)
+    factors = factors.reshape(-1, len(cycles))
+    bins = np.unique((factors @ np.asarray(cycles))[np.abs(factors).sum(1) <= order])
+    return tuple(bins[(bins >= first) & (bins <= n_samples // 2)].tolist())
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {

@@ -110,7 +110,8 @@ class Receiver:
             raise ShapeError(f"volts are {volts.shape}; (…, receiver, sample) is wanted")
         others = (*range(volts.ndim - 2), volts.ndim - 1)
         low, high = volts.min(others), volts.max(others)
-        steps = max(1.0, np.floor(HEADROOM * (2 ** (self.bits or 16) - 2)))
+        half = max(1.0, np.floor(HEADROOM * (2 ** (self.bits or 16) / 2 - 1)))
+        steps = 2 * half  # even, so that both ends of the range are whole numbers
         slope, offset = (high - low) / steps, (high + low) / 2
         slope = np.where(slope > 0, slope, 1.0)
         numbers = np.round((volts - offset[:, None]) / slope[:, None])

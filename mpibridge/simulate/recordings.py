@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from mpibridge.mdf.schema import FLAGS
 from mpibridge.model import Grid
 from mpibridge.plugin import Report
 from mpibridge.progress import silent
-from mpibridge.simulate.noise import Disturbance, Noise
+from mpibridge.simulate.noise import Disturbance, Noise, Strength
 from mpibridge.simulate.phantoms import Phantom
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.simulate.response import delta_samples
@@ -27,6 +30,10 @@ NOISE = "/experiment/_mpibridge/noise"
 TIME = "2026-01-01T00:00:00.000"
 BLOCK_BYTES = 64 * 2**20
 """Frames of a calibration are simulated in blocks of about this size."""
+LARGEST_BYTES = 2**31
+"""A system matrix that is larger is only made of bins that somebody chose."""
+POINTS = 1024
+"""Points of a phantom that are simulated at once: between them there is progress, and Ctrl-C."""
 
 
 def scan(
@@ -39,46 +46,53 @@ def scan(
     n_background: int = 4,
     averages: int = 10,
     grid: Grid | None = None,
-    finer: int = 3,
+    finer: int | None = None,
+    report: Report = silent,
+    workers: int = 1,
 ) -> xr.Dataset:
     """A scan of a phantom, with background frames before and after it.
 
-    phantom: in continuous space, drawn ``finer`` times finer than ``grid`` (the preset's); or concentration (z, y, x) with
-    coordinates in metres, or (frame, z, y, x) for a moving one. scanner: the name of a preset, a preset or a scanner.
+    phantom: in continuous space, drawn ``finer`` times finer than ``grid`` (both the preset's unless given); or
+    concentration (z, y, x) with coordinates in metres, or (frame, z, y, x) for a moving one. scanner: the name of a preset,
+    a preset or a scanner. noise: None takes the preset's. report: called with the points done. workers: threads.
     Returns ``signal`` (frame, period, receiver, sample) int16 with slope and offset, as `mpibridge.open` would.
     """
-    machine, calibrated = _machine(scanner)
-    noise = noise or Noise()
-    image = _image(phantom, grid or calibrated, finer)
+    chosen = _chosen(scanner, generator)
+    machine, noise = chosen.scanner, noise or chosen.noise
+    image = _image(
+        phantom, grid or (None if isinstance(scanner, Scanner) else chosen.grid), finer or chosen.finer
+    )
     if "frame" in image.dims:
         n_frames = image.sizes["frame"]
-    if n_frames < 1 or n_background < 0 or averages < 1:
-        raise SettingsError(
-            f"n_frames={n_frames}, n_background={n_background} and averages={averages}: at least 1, 0 and 1 are wanted"
-        )
-    clean = _signals(machine, image)
-    spectra = np.fft.rfft(clean)
-    sigma = noise.sigma(
-        spectra, np.arange(spectra.shape[-1]), float(np.abs(clean).max(initial=0)), machine, averages
-    )
+    _require_counts(n_frames=n_frames, averages=averages)
+    if n_background < 0:
+        raise SettingsError(f"n_background must be a whole number of at least 0, found {n_background!r}")
+    clean = _signals(machine, image, report, workers)
+    strength = Strength(np.arange(machine.sequence.n_bins))
+    strength.add(np.fft.rfft(clean))
+    strength.seen(clean)
+    sigma = noise.sigma(strength, machine, averages)
     first = n_background // 2
     is_background = np.ones(n_frames + n_background, bool)
     is_background[first : first + n_frames] = False
     index = np.arange(len(is_background))
-    volts = Disturbance(noise, sigma, machine, generator).signals(index, _ages(index))
+    volts = Disturbance(noise, sigma, machine, generator).signals(index, index / max(1, index[-1]))
     volts[~is_background] += clean
     numbers, slope, offset = machine.receiver.digitize(volts)
     attrs = _header(machine, model.MEASUREMENT, len(index), averages, noise, sigma, generator)
     attrs["/acquisition/receiver/dataConversionFactor"] = np.stack([slope, offset], axis=1)
-    coordinates = {
+    variables = {"signal": xr.Variable(model.SIGNAL_DIMS, numbers, model.STORED_NUMBERS)}
+    coordinates: dict[str, Any] = {
         "receiver": np.arange(machine.n_receivers),
         "is_background": ("frame", is_background),
         "acquisition_index": ("frame", index),
         "time": ("frame", index * Header(attrs).frame_period, {"units": "s"}),
         "time_in_period": ("sample", machine.sequence.times, {"units": "s"}),
     }
-    signal = xr.Variable(model.SIGNAL_DIMS, numbers, model.STORED_NUMBERS)
-    return xr.Dataset({"signal": signal}, coordinates, attrs)
+    if machine.transfer_function is not None:
+        variables["transfer_function"] = xr.Variable(("receiver", "frequency"), machine.transfer_function)
+        coordinates |= _frequencies(machine, np.arange(machine.sequence.n_bins))
+    return xr.Dataset(variables, coordinates, attrs)
 
 
 def calibration(
@@ -94,76 +108,112 @@ def calibration(
 ) -> xr.Dataset:
     """A system matrix as a robot records it: line by line in a meander, a background frame before every line and last.
 
-    grid: None takes the preset's. bins: those to keep, 0-based; None keeps the preset's choice, or all. report: called
-    with the voxels done. workers: threads. Returns ``system_matrix`` (period, receiver, frequency, z, y, x) complex64,
-    ``background`` and ``snr``; the tracer of concentration 1 fills one voxel at a time.
+    A scanner with focus fields is calibrated in every period; one calibration for all patches is recorded with
+    `Scanner.without_focus`. grid, noise: None takes the preset's. bins: those to keep, 0-based; None keeps the preset's
+    choice, or all. report: called with the voxels done. workers: threads. Returns ``system_matrix`` (period, receiver,
+    frequency, z, y, x) complex64, ``background`` and ``snr``; the tracer of concentration 1 fills one voxel at a time.
+    SettingsError if all bins would take more than `LARGEST_BYTES`.
     """
     from mpibridge.calibration import calculate_snr
 
-    machine, calibrated = _machine(scanner)
-    grid, noise = grid or calibrated, noise or Noise()
+    chosen = _chosen(scanner, generator)
+    machine, noise = chosen.scanner, noise or chosen.noise
     if grid is None:
-        raise SettingsError("a scanner has no grid of its own; pass grid=mpibridge.Grid(…)")
-    kept = scanner.bins if bins is None and isinstance(scanner, Preset) else bins
-    if isinstance(scanner, str) and bins is None:
-        kept = preset(scanner).bins
-    chosen = np.arange(machine.sequence.n_bins) if kept is None else np.unique(np.asarray(kept, np.int64))
+        if isinstance(scanner, Scanner):
+            raise SettingsError("a scanner has no grid of its own; pass grid=mpibridge.Grid(…)")
+        grid = chosen.grid
+    _require_counts(averages=averages)
+    given = chosen.bins if bins is None else bins
+    kept = np.arange(machine.sequence.n_bins) if given is None else np.unique(np.asarray(given, np.int64))
     place, empty = _robot(grid)
-    n_frames = grid.n_voxels + len(empty)
-    shape = (machine.sequence.n_periods, machine.n_receivers, len(chosen))
+    last = int(empty[-1])
+    shape = (machine.sequence.n_periods, machine.n_receivers, len(kept))
+    size = 8 * int(np.prod(shape)) * grid.n_voxels
+    if bins is None and size > LARGEST_BYTES:
+        raise SettingsError(
+            f"a calibration of {machine.name} on {grid.size} voxels takes {size / 2**30:.1f} GiB; choose bins, "
+            f"for example bins=range({min(100, kept[-1])}, {min(200, kept[-1])}), or a coarser grid"
+        )
     matrix = np.empty((*shape, grid.n_voxels), np.complex64)
     samples, volumes = delta_samples(grid)
-    step = max(1, BLOCK_BYTES // (16 * int(np.prod(shape))))
-    largest = 0.0
-    for start in range(0, grid.n_voxels, step):
-        part = slice(start, start + step)
-        block = machine.spectra(samples[part], volumes[part], chosen, workers=workers)
+    strength = Strength(kept)
+    for part in _blocks(grid.n_voxels, 16 * int(np.prod(shape))):
+        block = machine.spectra(samples[part], volumes[part], kept, workers=workers)
+        strength.add(block)
         matrix[..., part] = np.moveaxis(block, 0, -1)
-        if noise.definition == "maximum" and noise.snr is not None:
-            largest = max(largest, float(np.abs(machine.voltage(samples[part], volumes[part])).max()))
-        report(min(start + step, grid.n_voxels), grid.n_voxels, "voxels")
-    sigma = noise.sigma(np.moveaxis(matrix, 2, -1), chosen, largest, machine, averages)
+        report(min(part.stop, grid.n_voxels), grid.n_voxels, "voxels")
+    if noise.snr is not None and noise.definition == "maximum":
+        for part in _blocks(grid.n_voxels, 8 * shape[0] * shape[1] * machine.sequence.n_samples):
+            strength.seen(machine.voltage(samples[part], volumes[part], workers=workers))
+    sigma = noise.sigma(strength, machine, averages)
     disturbance = Disturbance(noise, sigma, machine, generator)
-    for start in range(0, grid.n_voxels, step):
-        part = slice(start, start + step)
+    for part in _blocks(grid.n_voxels, 64 * int(np.prod(shape))):
         index = place[part]
-        matrix[..., part] += np.moveaxis(disturbance.spectra(index, index / (n_frames - 1), chosen), 0, -1)
-    background = disturbance.spectra(empty, empty / (n_frames - 1), chosen)
-    attrs = _header(machine, model.CALIBRATION, n_frames, averages, noise, sigma, generator)
+        matrix[..., part] += np.moveaxis(disturbance.spectra(index, index / last, kept), 0, -1)
+    background = np.empty((*shape, len(empty)), np.complex64)
+    for part in _blocks(len(empty), 64 * int(np.prod(shape))):
+        index = empty[part]
+        background[..., part] = np.moveaxis(disturbance.spectra(index, index / last, kept), 0, -1)
+    attrs = _header(machine, model.CALIBRATION, last + 1, averages, noise, sigma, generator)
     attrs |= {
+        "/tracer/volume": np.array([np.prod(grid.spacing) * 1e3]),  # litres
         "/calibration/deltaSampleSize": np.asarray(grid.spacing),
         "/calibration/fieldOfView": np.asarray(grid.field_of_view),
         "/calibration/fieldOfViewCenter": np.asarray(grid.center),
         "/calibration/method": "simulation",
         "/calibration/order": "xyz",
         "/calibration/size": np.asarray(grid.size),
-        "/measurement/isFrequencySelection": np.int8(len(chosen) < machine.sequence.n_bins),
+        "/measurement/isFrequencySelection": np.int8(len(kept) < machine.sequence.n_bins),
     }
-    variables = {
+    variables: dict[str, Any] = {
         "system_matrix": (model.SYSTEM_MATRIX_DIMS, matrix.reshape(*shape, *grid.shape)),
-        "background": (model.BACKGROUND_DIMS, np.moveaxis(background, 0, -1).astype(np.complex64)),
+        "background": (model.BACKGROUND_DIMS, background),
     }
+    if machine.transfer_function is not None:
+        variables["transfer_function"] = (("receiver", "frequency"), machine.transfer_function[:, kept])
     coordinates = {
         "receiver": np.arange(shape[1]),
         "acquisition_index": (model.GRID_DIMS, place.reshape(grid.shape)),
         "background_acquisition_index": ("background_frame", empty),
-        "frequency": ("frequency", machine.sequence.frequencies[chosen], {"units": "Hz"}),
-        "bin": ("frequency", chosen),
+        **_frequencies(machine, kept),
         **grid.coordinates(),
     }
     dataset = xr.Dataset(variables, coordinates, attrs)
     return dataset.assign(snr=calculate_snr(dataset).variable)
 
 
-def _machine(scanner: str | Preset | Scanner) -> tuple[Scanner, Grid | None]:
-    """The scanner of a preset and its grid."""
+def _blocks(n: int, each: int) -> Iterator[slice]:
+    """Slices of ``n`` things of ``each`` bytes."""
+    step = max(1, BLOCK_BYTES // max(1, each))
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def _frequencies(scanner: Scanner, bins: np.ndarray) -> dict[str, Any]:
+    return {
+        "frequency": ("frequency", scanner.sequence.frequencies[bins], {"units": "Hz"}),
+        "bin": ("frequency", bins),
+    }
+
+
+def _chosen(scanner: str | Preset | Scanner, generator: np.random.Generator) -> Preset:
+    """The preset; a scanner alone counts as one without a grid that anybody may use."""
+    if not isinstance(generator, np.random.Generator):
+        raise SettingsError(
+            f"generator must be a numpy.random.Generator, for example numpy.random.default_rng(0), found {generator!r}"
+        )
     if isinstance(scanner, str):
-        scanner = preset(scanner)
+        return preset(scanner)
     if isinstance(scanner, Preset):
-        return scanner.scanner, scanner.grid
+        return scanner
     if not isinstance(scanner, Scanner):
         raise SettingsError(f"a preset, its name or a Scanner is wanted, found {type(scanner).__name__}")
-    return scanner, None
+    return Preset(scanner, Grid((1, 1, 1), (0.0, 0.0, 0.0)), scanner.name)
+
+
+def _require_counts(**counts: int) -> None:
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise SettingsError(f"{name} must be a whole number of at least 1, found {value!r}")
 
 
 def _image(phantom: Phantom | xr.DataArray, grid: Grid | None, finer: int) -> xr.DataArray:
@@ -182,17 +232,30 @@ def _image(phantom: Phantom | xr.DataArray, grid: Grid | None, finer: int) -> xr
     return phantom
 
 
-def _signals(scanner: Scanner, image: xr.DataArray) -> np.ndarray:
+def _signals(scanner: Scanner, image: xr.DataArray, report: Report, workers: int) -> np.ndarray:
     """Clean voltages (frame, period, receiver, sample); one frame for a phantom at rest."""
     grid = Grid.from_attributes(image.attrs)
-    values = image.values.reshape(-1, grid.n_voxels)
+    values = image.values.reshape(-1, grid.n_voxels) * np.prod(grid.spacing)
     filled = np.flatnonzero(values.any(0))
     centers = np.stack(
         [axis.ravel() for axis in np.meshgrid(*(grid.axis(dim) for dim in "zyx"), indexing="ij")[::-1]],
         axis=-1,
     )
-    points = np.broadcast_to(centers[filled], (len(values), len(filled), 3))
-    return scanner.voltage(points, values[:, filled] * np.prod(grid.spacing))
+    sequence = scanner.sequence
+    total = np.zeros((len(values), sequence.n_periods, scanner.n_receivers, sequence.n_samples))
+
+    def induced(part: np.ndarray) -> np.ndarray:
+        points = np.broadcast_to(centers[part], (len(values), len(part), 3))
+        return scanner.voltage(points, values[:, part])
+
+    parts = np.array_split(filled, max(1, -(-len(filled) // POINTS)))
+    with ThreadPoolExecutor(workers) as pool:
+        done = 0
+        for part, signal in zip(parts, pool.map(induced, parts), strict=True):
+            total += signal
+            done += len(part)
+            report(done, len(filled), "points of the phantom")
+    return total
 
 
 def _robot(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -205,10 +268,6 @@ def _robot(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     place = np.empty(grid.n_voxels, np.int64)
     place[lines] = np.arange(len(lines))[:, None] * (nx + 1) + 1 + np.arange(nx)
     return place, np.arange(len(lines) + 1) * (nx + 1)
-
-
-def _ages(index: np.ndarray) -> np.ndarray:
-    return index / max(1, index.max())
 
 
 def _header(

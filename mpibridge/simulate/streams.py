@@ -37,7 +37,7 @@ def spectral_pairs(
 ) -> Iterator[tuple[SpectralProblem, Any]]:
     """Pairs of a linear problem with this operator and its image (frame, z, y, x) float32.
 
-    snr: dB, drawn uniformly for every frame: 10 log₁₀ Σ|u|²/Σ|n|² over the rows. noise: (row,) relative standard deviation
+    snr: dB, drawn uniformly for every frame: 10 log₁₀ Σ|u|²/Σ|n|² over the rows; the problem's ``noise`` is (frame, row). noise: (row,) relative standard deviation
     of the rows; None: all alike. forward: (row, voxel) of a grid ``finer`` times finer, to commit no inverse crime; None
     takes the operator itself. device: arrays are torch tensors there; None leaves NumPy arrays.
     """
@@ -57,9 +57,8 @@ def spectral_pairs(
         families, operator.grid, finer, batch, snr, generator, matrix.T
     ):
         rows = signal + strength / np.sqrt(2) * shape * normal(True)
-        deviation = float(strength.mean()) * shape
         problem = SpectralProblem(
-            grid=operator.grid, rows=rows.astype(np.complex64), operator=operator, noise=deviation
+            grid=operator.grid, rows=rows.astype(np.complex64), operator=operator, noise=strength * shape
         )
         yield (
             problem if device is None else to_device(problem, device),

@@ -47,7 +47,11 @@ upper layer; all others fill the field of view."""
 
 
 def named(name: str, grid: Grid) -> Phantom:
-    """The phantom of that name in the field of view of ``grid``. SettingsError if there is none."""
+    """The phantom of that name in the field of view of ``grid``. SettingsError if there is none, or if it does not fit."""
     if name not in PHANTOMS:
         raise SettingsError(f"unknown phantom {name!r}, choose from {', '.join(PHANTOMS)}")
-    return PHANTOMS[name](grid)
+    try:
+        return PHANTOMS[name](grid)
+    except SettingsError as error:
+        extent = " × ".join(f"{1e3 * length:g}" for length in grid.field_of_view)
+        raise SettingsError(f"phantom {name!r} does not fit into {extent} mm: {error}") from error
