@@ -35,6 +35,8 @@ FIVE = ((-8, -8), (7, -7), (0, 1), (-6, 8), (9, 9))
 VALUES = (1.0, 0.8, 0.6, 0.9, 0.4)
 """Positions in millimetres and concentrations of the points."""
 QUIET = Noise(level=0.0, background=0.0, drift=0.0)
+SNR = 20.0
+"""dB, power of the waveform over that of the white noise."""
 LONGEST, HIGHEST = 4000, 700.0
 """Samples of a path, kHz of a spectrum: what is shown."""
 CLEAN, NOISY, EMPTY = "#111111", "#d1495b", "#2a6fb0"
@@ -115,30 +117,28 @@ def show(axes: Axes, image: np.ndarray, title: str) -> None:
 class Row:
     """What is shown of a preset.
 
-    noise: its SNR is the power of the waveform in dB. piece: shown samples (first, last, period). orders: mixing orders of
-    the rows of the system matrix. finer: how much finer than the grid the phantom is scanned.
+    piece: shown samples (first, last, period). orders: mixing orders of the rows of the system matrix. finer: how much finer
+    than the grid the phantom is scanned; None leaves it to the preset.
     """
 
     phantom: Phantom
-    noise: Noise
     piece: tuple[int, int, int] = (0, 330, 0)
     orders: tuple[tuple[int, ...], ...] = ()
-    finer: int = 3
+    finer: int | None = None
 
 
 def rows() -> dict[str, Row]:
     """The preset's name → its row."""
-    usual, weak = Noise(snr=20), Noise(snr=20, background=2e-7, drift=2e-8)
     line = phantoms.points([(-8e-3, 0), (0, 0), (6e-3, 0)], diameter=2e-3, values=(1.0, 0.6, 0.8))
     dots = phantoms.points([(-0.9e-3, -0.6e-3), (0.8e-3, 0.9e-3), (0.6e-3, -0.8e-3)], diameter=0.3e-3)
     digit, letter = phantoms.digit(glyph(), size=34e-3), phantoms.lambda_shape(size=13e-3, width=1.2e-3)
     return {
-        "openmpi-1d": Row(line, usual, (0, 102, 0), ((2,), (3,), (5,), (8,)), 9),
-        "openmpi-2d": Row(phantoms.spiral(diameter=23e-3), usual, orders=((2, 1), (3, 2), (0, 5))),
-        "openmpi-3d": Row(phantoms.cone(), usual, orders=((2, 1, 0), (3, 2, 2), (0, 5, 2)), finer=2),
-        "mnist-2d": Row(digit, usual, orders=((3, 2), (6, 5), (0, 11))),
-        "xspace-2d": Row(letter, usual, (2600, 3400, 0), finer=1),
-        "narrowband": Row(dots, weak, (0, 100, 15 * 32 + 16), finer=3),
+        "openmpi-1d": Row(line, (0, 102, 0), ((2,), (3,), (5,), (8,)), 9),
+        "openmpi-2d": Row(phantoms.spiral(diameter=23e-3), orders=((2, 1), (3, 2), (0, 5))),
+        "openmpi-3d": Row(phantoms.cone(), orders=((2, 1, 0), (3, 2, 2), (0, 5, 2))),
+        "mnist-2d": Row(digit, orders=((3, 2), (6, 5), (0, 11))),
+        "xspace-2d": Row(letter, (2600, 3400, 0)),
+        "narrowband": Row(dots, (0, 100, 15 * 32 + 16)),
     }
 
 
@@ -156,8 +156,8 @@ def draw_presets(path: Path) -> None:
 
 def draw_preset(band: SubFigure, name: str, chosen: Preset, row: Row) -> None:
     """The band of one preset: a clean scan and a noisy one of the same phantom."""
-    noisy, empty = volts(row, chosen, row.noise)
-    background = volts(row, chosen, replace(row.noise, snr=None, level=0.0))[1]
+    noisy, empty = volts(row, chosen, replace(chosen.noise, snr=SNR))
+    background = volts(row, chosen, replace(chosen.noise, level=0.0))[1]
     clean = volts(row, chosen, QUIET)[0]
     band.suptitle(name, fontsize=12, fontweight="bold", x=0.01, ha="left")
     band.text(0.115, 0.98, chosen.description, fontsize=10, va="top")
@@ -170,7 +170,7 @@ def draw_preset(band: SubFigure, name: str, chosen: Preset, row: Row) -> None:
         return
     pictures, signed = images(name, chosen, row, noisy - empty)
     across = 1e3 * np.array(chosen.grid.field_of_view[:2]) / 2
-    truth = row.phantom.rendered(chosen.grid, row.finer).values
+    truth = row.phantom.rendered(chosen.grid, row.finer or chosen.finer).values
     truth = truth[len(truth) // 2]
     for i, (title, picture) in enumerate({"phantom": truth, **pictures}.items()):
         axes = band.add_subplot(cells[3 + i])
@@ -238,7 +238,7 @@ def draw_voltage(axes: Axes, chosen: Preset, row: Row, clean: np.ndarray, noisy:
     axes.plot(time, unit * noisy[period, 0, first:last], color=NOISY, linewidth=0.8, label="noisy")
     axes.plot(time, unit * clean[period, 0, first:last], color=CLEAN, linewidth=1.0, label="clean")
     axes.margins(x=0)
-    label(axes, f"voltage, receiver x, {row.noise.snr:g} dB", "t / µs", f"u / {name}")
+    label(axes, f"voltage, receiver x, {SNR:g} dB", "t / µs", f"u / {name}")
 
 
 def draw_spectrum(axes: Axes, chosen: Preset, row: Row, noisy: np.ndarray, background: np.ndarray) -> None:
@@ -260,7 +260,7 @@ def draw_spectrum(axes: Axes, chosen: Preset, row: Row, noisy: np.ndarray, backg
 def draw_curves(left: Axes, right: Axes, chosen: Preset, row: Row) -> None:
     """Of a line: the phantom, and rows of the system matrix as curves."""
     x = 1e3 * chosen.grid.axis("x")
-    truth = row.phantom.on(chosen.grid, row.finer).values.ravel()
+    truth = row.phantom.on(chosen.grid, row.finer or chosen.finer).values.ravel()
     left.stairs(truth, np.append(x - 1, x[-1] + 1), color=CLEAN, fill=True, alpha=0.8)
     label(left, "phantom", "x / mm", "relative")
     for (order,), color in zip(row.orders, (CLEAN, NOISY, EMPTY, "#edae49"), strict=True):
