@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
+from mpibridge.errors import SettingsError
 from mpibridge.model import RECONSTRUCTION, Grid, triple
 from mpibridge.plugin import Report
 from mpibridge.progress import silent
@@ -31,13 +32,16 @@ def run(
 
     snr: dB of a frame of the scan, over bins from ``min_frequency`` Hz on; None: the usual noise. voxels: along every axis
     on which the preset's grid has more than one. seed: calibration and scan draw from generators of their own.
-    Raises SettingsError for an unknown preset or phantom.
+    Raises SettingsError for an unknown preset or phantom, and for a phantom that misses the grid.
     """
     chosen = preset(name)
     if voxels is not None:
         size = triple([voxels if n > 1 else 1 for n in chosen.grid.size])
         chosen = replace(chosen, grid=Grid(size, chosen.grid.field_of_view, chosen.grid.center))
     picture = named(phantom, chosen.grid)
+    truth = picture.on(chosen.grid, chosen.finer).expand_dims("frame")
+    if not truth.any():
+        raise SettingsError(f"phantom {phantom!r} leaves the grid of {name} empty; choose another one")
     of_calibration, of_scan = np.random.default_rng(seed).spawn(2)
     noise = replace(chosen.noise, snr=snr, min_frequency=min_frequency)
     measured = scan(
@@ -49,7 +53,6 @@ def run(
         averages=averages,
         report=report,
     )
-    truth = picture.on(chosen.grid, 3).expand_dims("frame")
     header = {
         path: value
         for path, value in measured.attrs.items()

@@ -30,8 +30,8 @@ class Noise:
     * "power": 10 log₁₀ of the power of signal over noise, in dB, over the bins from ``min_frequency`` on of all
       receivers; with 0 Hz this is mean u²/σ² of the waveform
     * "maximum": largest voltage over σ
-    * "amplitude": largest amplitude of a bin from ``min_frequency`` on over the mean amplitude of its noise; for a
-      calibration about the largest SNR that MPIFiles.jl computes
+    * "amplitude": largest ratio, from ``min_frequency`` on, of the amplitude of a bin to the mean amplitude of its noise; for
+      a calibration about the largest SNR that MPIFiles.jl computes
 
     SettingsError if a field is outside its range.
     """
@@ -60,6 +60,7 @@ class Noise:
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise SettingsError(f"{name} must be a number of at least 0, found {value!r}")
+            object.__setattr__(self, name, float(value))
         if self.definition not in DEFINITIONS:
             raise SettingsError(
                 f"definition must be one of {', '.join(DEFINITIONS)}, found {self.definition!r}"
@@ -68,11 +69,17 @@ class Noise:
             np.isfinite(self.snr) and (self.definition == "power" or self.snr > 0)
         ):
             raise SettingsError(f"snr must be a number (a positive one for a ratio), found {self.snr!r}")
+        if self.snr is not None:
+            object.__setattr__(self, "snr", float(self.snr))
 
     def sigma(self, strength: Strength, scanner: Scanner, averages: int) -> float:
         """Standard deviation in V of one sample of a recorded frame, before the knee lifts low frequencies."""
         if self.snr is None:
             return self.level / np.sqrt(averages)
+        if not strength.amplitude.any():
+            raise SettingsError(
+                f"an SNR of {self.snr:g} of a signal that is 0: is the phantom empty in the field of view?"
+            )
         frequencies, n_samples = scanner.sequence.frequencies, scanner.sequence.n_samples
         colour = self.colour(frequencies) ** 2
         if self.definition == "maximum":
@@ -85,10 +92,10 @@ class Noise:
             )
         bins = strength.bins[counted]
         weights = _weights(bins, n_samples)
-        lifted = float(np.sqrt(colour[bins] @ weights / weights.sum()))
         if self.definition == "amplitude":
-            largest = float(strength.amplitude[counted].max())
-            return largest / (self.snr * np.sqrt(np.pi * n_samples / 4)) / lifted
+            largest = float((strength.amplitude[counted] / np.sqrt(colour[bins])).max())
+            return largest / (self.snr * np.sqrt(np.pi * n_samples / 4))
+        lifted = float(np.sqrt(colour[bins] @ weights / weights.sum()))
         power = float(strength.power[counted] @ weights) / weights.sum() / n_samples
         return float(np.sqrt(power / 10 ** (self.snr / 10))) / lifted
 

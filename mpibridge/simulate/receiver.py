@@ -42,8 +42,8 @@ class Receiver:
                 raise SettingsError("a transfer function needs finite values at rising frequencies")
         if any(len(band) != 2 or not band[0] <= band[1] for band in self.notch):
             raise SettingsError(f"notch is {self.notch}; bands (low, high) in Hz are wanted")
-        if self.bits is not None and not 2 <= self.bits <= 16:
-            raise SettingsError(f"bits is {self.bits}; 2 to 16 are wanted")
+        if self.bits is not None and self.bits not in range(2, 17):
+            raise SettingsError(f"bits is {self.bits}; a whole number from 2 to 16 is wanted")
         if not self.bandwidth > 0:
             raise SettingsError(f"bandwidth is {self.bandwidth} Hz; a positive one is wanted")
 

@@ -60,13 +60,15 @@ def scan(
     chosen = _chosen(scanner, generator)
     machine, noise = chosen.scanner, noise or chosen.noise
     image = _image(
-        phantom, grid or (None if isinstance(scanner, Scanner) else chosen.grid), finer or chosen.finer
+        phantom,
+        grid or (None if isinstance(scanner, Scanner) else chosen.grid),
+        chosen.finer if finer is None else finer,
     )
     if "frame" in image.dims:
         n_frames = image.sizes["frame"]
-    _require_counts(n_frames=n_frames, averages=averages)
-    if n_background < 0:
-        raise SettingsError(f"n_background must be a whole number of at least 0, found {n_background!r}")
+    _require_counts(n_frames=n_frames, averages=averages, workers=workers)
+    if n_background:
+        _require_counts(n_background=n_background)
     clean = _signals(machine, image, report, workers)
     strength = Strength(np.arange(machine.sequence.n_bins))
     strength.add(np.fft.rfft(clean))
@@ -122,9 +124,8 @@ def calibration(
         if isinstance(scanner, Scanner):
             raise SettingsError("a scanner has no grid of its own; pass grid=mpibridge.Grid(…)")
         grid = chosen.grid
-    _require_counts(averages=averages)
-    given = chosen.bins if bins is None else bins
-    kept = np.arange(machine.sequence.n_bins) if given is None else np.unique(np.asarray(given, np.int64))
+    _require_counts(averages=averages, workers=workers)
+    kept = _kept(chosen.bins if bins is None else bins, machine.sequence.n_bins)
     place, empty = _robot(grid)
     last = int(empty[-1])
     shape = (machine.sequence.n_periods, machine.n_receivers, len(kept))
@@ -182,6 +183,17 @@ def calibration(
     return dataset.assign(snr=calculate_snr(dataset).variable)
 
 
+def _kept(bins: np.ndarray | tuple[int, ...] | None, n_bins: int) -> np.ndarray:
+    """Rising numbers of the bins that are kept. SettingsError."""
+    chosen = np.arange(n_bins) if bins is None else np.unique(bins)
+    if not len(chosen) or chosen.dtype.kind not in "iu" or chosen[0] < 0 or chosen[-1] >= n_bins:
+        found = f"{chosen.dtype} from {chosen[0]} to {chosen[-1]}" if len(chosen) else "none"
+        raise SettingsError(
+            f"bins must be whole numbers from 0 to {n_bins - 1}, found {found}; numpy.flatnonzero makes them from a mask"
+        )
+    return chosen.astype(np.int64)
+
+
 def _blocks(n: int, each: int) -> Iterator[slice]:
     """Slices of ``n`` things of ``each`` bytes."""
     step = max(1, BLOCK_BYTES // max(1, each))
@@ -197,10 +209,7 @@ def _frequencies(scanner: Scanner, bins: np.ndarray) -> dict[str, Any]:
 
 def _chosen(scanner: str | Preset | Scanner, generator: np.random.Generator) -> Preset:
     """The preset; a scanner alone counts as one without a grid that anybody may use."""
-    if not isinstance(generator, np.random.Generator):
-        raise SettingsError(
-            f"generator must be a numpy.random.Generator, for example numpy.random.default_rng(0), found {generator!r}"
-        )
+    require_generator(generator)
     if isinstance(scanner, str):
         return preset(scanner)
     if isinstance(scanner, Preset):
@@ -208,6 +217,14 @@ def _chosen(scanner: str | Preset | Scanner, generator: np.random.Generator) -> 
     if not isinstance(scanner, Scanner):
         raise SettingsError(f"a preset, its name or a Scanner is wanted, found {type(scanner).__name__}")
     return Preset(scanner, Grid((1, 1, 1), (0.0, 0.0, 0.0)), scanner.name)
+
+
+def require_generator(generator: np.random.Generator) -> None:
+    """SettingsError if it is something else, a seed for example."""
+    if not isinstance(generator, np.random.Generator):
+        raise SettingsError(
+            f"generator must be a numpy.random.Generator, for example numpy.random.default_rng(0), found {generator!r}"
+        )
 
 
 def _require_counts(**counts: int) -> None:
@@ -229,6 +246,8 @@ def _image(phantom: Phantom | xr.DataArray, grid: Grid | None, finer: int) -> xr
         )
     if phantom.dims not in (model.GRID_DIMS, model.IMAGE_DIMS):
         raise ShapeError(f"a phantom has (z, y, x) or (frame, z, y, x), found {phantom.dims}")
+    if not np.isfinite(phantom.values).all():
+        raise SettingsError("a phantom has values that are not finite: put 0 where there is no tracer")
     return phantom
 
 

@@ -61,7 +61,7 @@ def response(
     shape = (scanner.sequence.n_periods, scanner.n_receivers, n_last)
     operator = np.empty((grid.n_voxels, *shape), np.float32 if bins is None else np.complex64)
     samples, volumes = delta_samples(grid, points)
-    samples_per_voxel = scanner.sequence.n_periods * scanner.sequence.n_samples * scanner.substeps
+    samples_per_voxel = scanner.sequence.n_periods * scanner.sequence.n_samples * scanner.steps
     each = 8 * samples_per_voxel * (3 + 3 * scanner.n_receivers)
     step = max(workers, int(workers * chunk_bytes // each))
     report(0, grid.n_voxels, "voxels")

@@ -24,9 +24,8 @@ Matrix = tuple[tuple[float, float, float], ...]
 Hook = Callable[[np.ndarray], np.ndarray]
 SENSITIVITY = 50e-6
 """T/A of the default receive coils."""
-SUBSTEPS = ((8.5, 1), (45.0, 2), (np.inf, 4))
-"""Up to which ξ of the drive field how many steps per sample suffice at 100 samples per period of the drive field: the
-error of the Open MPI presets (ξ 8.3) stays below 1e-6, at twice that ξ one step is 1 % wrong in the high harmonics."""
+ALIASED, MOST_STEPS = 1e-6, 32
+"""The share of a signal that may alias when a scanner chooses its steps, and where it stops."""
 CHUNK_BYTES = 64 * 2**20
 """Temporary memory of a simulation per thread, about."""
 
@@ -61,8 +60,8 @@ class Scanner:
 
     gradient: Jacobian of the selection field, symmetric and of trace 0. sensitivity: (C, 3) T/A of uniform receive
     coils; None stands for one coil along every axis that has a drive field. substeps: the field is computed at this
-    multiple of the sampling rate and an ideal anti-aliasing filter brings the signal back to it; 0 chooses by the largest ξ
-    of the drive field (`SUBSTEPS`).
+    multiple of the sampling rate and an ideal anti-aliasing filter brings the signal back to it; 0 chooses (`steps`) for
+    the ideal drive field: say how many where a drive_profile is much stronger.
 
     Hooks take points (n, 3) in m. selection_field: (n, 3) T, instead of gradient times point. drive_profile: (n, 3, 3),
     the local drive field is that matrix times `Sequence.drive`. receive_profile: (n, C, 3) T/A, instead of
@@ -97,9 +96,6 @@ class Scanner:
             raise SettingsError(f"sensitivity is {self.sensitivity}; (receiver, 3) in T/A is wanted")
         if self.substeps < 0 or self.substeps != int(self.substeps):
             raise SettingsError(f"substeps is {self.substeps}; a whole number from 1 on, or 0, is wanted")
-        if self.substeps == 0:
-            reach = np.linalg.norm(self.sequence.drive, axis=0).max() * self.particles.sizes[0].max()
-            object.__setattr__(self, "substeps", next(n for limit, n in SUBSTEPS if reach <= limit))
 
     @cached_property
     def coils(self) -> np.ndarray:
@@ -107,6 +103,24 @@ class Scanner:
         if self.sensitivity is not None:
             return np.asarray(self.sensitivity, float)
         return SENSITIVITY * np.eye(3)[list(self.sequence.active_axes or (0, 1, 2))]
+
+    @cached_property
+    def steps(self) -> int:
+        """At how many times per sample the field is computed.
+
+        L' has double poles at ξ = ± iπ, so the spectrum of a voltage falls as a exp(−a) with a = 2π² f / |dξ/dt|, and what
+        aliases lies from (steps − ½) sampling rates on. The least number for which that is below `ALIASED`.
+        """
+        if self.substeps:
+            return self.substeps
+        betas, shares = self.particles.sizes
+        weights = shares * betas / (shares @ betas)  # of the sizes at the field-free point
+        rate = np.linalg.norm(self.sequence.drive_rate, axis=0).max() / self.sequence.sample_rate
+        for steps in range(1, MOST_STEPS):
+            decay = 2 * np.pi**2 * (steps - 0.5) / np.maximum(betas * rate, 1e-9)
+            if weights @ (decay * np.exp(-decay)) <= ALIASED:
+                return steps
+        return MOST_STEPS
 
     @property
     def n_receivers(self) -> int:
@@ -143,7 +157,7 @@ class Scanner:
 
         def work(groups: slice, periods: slice) -> None:
             induced = self._induced(points[groups], amounts[groups], periods)
-            if self.substeps > 1 or not np.all(self.gain == 1):
+            if self.steps > 1 or not np.all(self.gain == 1):
                 import scipy.fft
 
                 induced = scipy.fft.irfft(self._received(induced), n, axis=-1, overwrite_x=True)
@@ -221,7 +235,7 @@ class Scanner:
                 "(group, point, 3) and (group, point) are wanted"
             )
         n_groups, n_periods = len(points), self.sequence.n_periods
-        samples = self.sequence.n_samples * self.substeps
+        samples = self.sequence.n_samples * self.steps
         each = (
             8 * samples * (3 + 3 * self.n_receivers) + 24 * points.shape[1]
         )  # induced, received, its transform
@@ -235,10 +249,10 @@ class Scanner:
             list(pool.map(lambda part: work(*part), slices))
 
     def _induced(self, points: np.ndarray, amounts: np.ndarray, periods: slice) -> np.ndarray:
-        """Coil voltages (group, period, C, V · substeps) before the receive chain."""
+        """Coil voltages (group, period, C, V · steps) before the receive chain."""
         from mpibridge.simulate.induction import induce
 
-        drive, rate = self.sequence.waveforms(self.sequence.n_samples * self.substeps)
+        drive, rate = self.sequence.waveforms(self.sequence.n_samples * self.steps)
         offsets = self.sequence.offsets[periods]
         fields = self._selection(points)[:, None] + offsets[:, None]
         weights = self.particles.saturation * np.ascontiguousarray(amounts, float)
@@ -286,7 +300,7 @@ class Scanner:
 
         kept = np.arange(self.sequence.n_bins) if bins is None else bins
         spectra = scipy.fft.rfft(induced, axis=-1, overwrite_x=True)[..., kept]
-        spectra *= self.gain[:, kept] / self.substeps
+        spectra *= self.gain[:, kept] / self.steps
         real = (kept == 0) | (2 * kept == self.sequence.n_samples)  # of a real signal
         spectra[..., real] = spectra[..., real].real
         return spectra

@@ -18,6 +18,7 @@ from mpibridge.plugin import SpectralProblem, WaveformProblem
 from mpibridge.simulate.phantoms.families import Families, chosen, draw_images
 from mpibridge.simulate.phantoms.shape import finer_grid
 from mpibridge.simulate.presets import Preset, preset
+from mpibridge.simulate.recordings import require_generator
 from mpibridge.simulate.response import response
 
 Range = tuple[float, float]
@@ -41,7 +42,7 @@ def spectral_pairs(
     of the rows; None: all alike. forward: (row, voxel) of a grid ``finer`` times finer, to commit no inverse crime; None
     takes the operator itself. device: arrays are torch tensors there; None leaves NumPy arrays.
     """
-    _check(snr, batch)
+    _check(snr, batch, generator)
     matrix = np.asarray(operator.matrix if forward is None else forward)
     fine = finer_grid(operator.grid, finer)
     if operator.transform is not None or matrix.shape != (operator.n_rows, fine.n_voxels):
@@ -82,14 +83,24 @@ def waveform_pairs(
     snr: dB, mean u²/σ² over receivers and samples of a frame, drawn uniformly. finer: the images are drawn and scanned on a
     grid this much finer than the preset's. operator: the `response` on that grid, if it is at hand. device: as above.
     """
-    _check(snr, batch)
+    _check(snr, batch, generator)
     preset_ = preset(scanner) if isinstance(scanner, str) else scanner
+    if not isinstance(preset_, Preset):
+        raise SettingsError(
+            f"a preset or its name is wanted, found {type(scanner).__name__}; "
+            "dataclasses.replace(simulate.preset(…), scanner=…) puts a scanner of your own into one"
+        )
     machine, grid = preset_.scanner, preset_.grid
     if machine.sequence.n_periods != 1:
         raise SettingsError(f"{machine.name} has {machine.sequence.n_periods} periods; one is wanted")
-    if operator is None:
-        operator = response(machine, finer_grid(grid, finer))
     shape = (-1, machine.n_receivers, machine.sequence.n_samples)
+    fine = finer_grid(grid, finer)
+    if operator is None:
+        operator = response(machine, fine)
+    if operator.shape != (fine.n_voxels, shape[1] * shape[2]):
+        raise ShapeError(
+            f"operator is {operator.shape}; (voxel, receiver · sample) = {(fine.n_voxels, shape[1] * shape[2])} is wanted"
+        )
     from mpibridge.device import to_device
 
     for target, signal, strength, normal in _signals(families, grid, finer, batch, snr, generator, operator):
@@ -146,8 +157,9 @@ def _tensor(array: np.ndarray, device: str) -> Any:
     return torch.from_numpy(array).to(device)
 
 
-def _check(snr: Range, batch: int) -> None:
-    if len(snr) != 2 or not (np.isfinite(snr).all() and snr[0] <= snr[1]):
+def _check(snr: Range, batch: int, generator: np.random.Generator) -> None:
+    require_generator(generator)
+    if np.shape(snr) != (2,) or not (np.isfinite(snr).all() and snr[0] <= snr[1]):
         raise SettingsError(f"snr must be a range (low, high) in dB, found {snr!r}")
     if batch != int(batch) or batch < 1:
         raise SettingsError(f"batch must be a whole number from 1, found {batch!r}")

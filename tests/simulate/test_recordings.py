@@ -12,7 +12,7 @@ import mpibridge as mb
 from mpibridge import files, simulate
 from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.model import Grid
-from mpibridge.simulate import LissajousSequence, Noise, Scanner, phantoms
+from mpibridge.simulate import LissajousSequence, Noise, Scanner, command, phantoms
 from mpibridge.simulate.recordings import NOISE
 
 GRID = Grid((7, 5, 1), (21e-3, 20e-3, 1e-3), (1e-3, -2e-3, 0.0))
@@ -403,6 +403,28 @@ def test_a_matrix_that_fills_the_memory_is_refused():
         simulate.calibration("xspace-2d", generator=generator())
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+def test_numbers_of_numpy_are_numbers(kind):
+    made = scanned(noise=Noise(snr=kind(20), min_frequency=kind(80e3), level=kind(0)))
+    assert json.loads(made.attrs[NOISE])["snr"] == 20.0
+
+
+def test_amplitude_counts_the_noise_of_its_own_bin():
+    """Below the knee as above it: the strongest bin over the mean amplitude of its noise."""
+    noise = Noise(snr=500.0, definition="amplitude", knee=1e5, min_frequency=80e3, background=0.0, drift=0.0)
+    clean, noisy = (np.fft.rfft(volts(scanned(noise=n, n_frames=60, n_background=0))) for n in (QUIET, noise))
+    ratio = np.abs(clean[0]) / np.abs(noisy - clean).mean(0)
+    first = round(80e3 / SCANNER.sequence.frequencies[1]) + 1
+    assert ratio[..., first:].max() == pytest.approx(500, rel=0.25)
+
+
+def scanned(factor=1.0, **settings):
+    """A scan of the L; its phantom is drawn when ``finer`` is said."""
+    if "finer" in settings:
+        return simulate.scan(phantoms.cone(), "openmpi-2d", generator=generator(), **settings)
+    return simulate.scan(factor * simulate.phantom(GRID), SCANNER, generator=generator(), **settings)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -420,6 +442,17 @@ def test_a_matrix_that_fills_the_memory_is_refused():
             lambda: simulate.calibration(SCANNER, GRID, generator=0),
             "generator must be a numpy.random.Generator",
         ),
+        (
+            lambda: simulate.calibration(SCANNER, GRID, generator=generator(), bins=np.arange(817) > 53),
+            "bins must be whole numbers from 0 to 816, found bool from False to True",
+        ),
+        (lambda: simulate.calibration(SCANNER, GRID, generator=generator(), bins=[53.7]), "bins must be"),
+        (lambda: simulate.calibration(SCANNER, GRID, generator=generator(), bins=[]), "bins must be"),
+        (lambda: simulate.calibration(SCANNER, GRID, generator=generator(), workers=0), "workers must be"),
+        (lambda: scanned(n_background=2.5), "n_background must be"),
+        (lambda: scanned(finer=0), "finer must be"),
+        (lambda: scanned(np.nan), "not finite"),
+        (lambda: scanned(0.0, noise=Noise(snr=20)), "an SNR of 20 of a signal that is 0"),
         (lambda: Noise(level=-1.0), "level must be"),
         (lambda: Noise(snr=0.0, definition="maximum"), "snr must be"),
         (lambda: Noise(snr=1.0, definition="decibel"), "definition must be one of power"),
@@ -428,3 +461,24 @@ def test_a_matrix_that_fills_the_memory_is_refused():
 def test_what_cannot_be_is_said(call, message):
     with pytest.raises(SettingsError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["ell", "spiral", "lambda", "bars", "rings"])
+def test_the_truth_of_a_line_is_what_was_scanned(name):
+    """The truth is the mean of the points of the scan, on 19 × 1 voxels of a plane phantom too."""
+    truth = command.run("openmpi-1d", name, n_frames=1)["phantom"]["concentration"].values
+    chosen = simulate.preset("openmpi-1d")
+    drawn = phantoms.named(name, chosen.grid).rendered(chosen.grid, chosen.finer).values
+    assert truth.any()
+    assert truth.mean() == pytest.approx(drawn.mean(), rel=1e-5)
+
+
+def test_a_phantom_that_misses_the_grid_is_refused():
+    with pytest.raises(SettingsError, match="'dots' leaves the grid of openmpi-1d empty"):
+        command.run("openmpi-1d", "dots")
+
+
+def test_every_preset_has_a_spiral():
+    for name in simulate.PRESETS:
+        grid = simulate.preset(name).grid
+        assert phantoms.named("spiral", grid).on(grid, 3).values.any()

@@ -15,9 +15,18 @@ def _length(grid: Grid) -> float:
     return Frame.of(grid).length
 
 
+def _spiral(length: float, grid: Grid) -> Phantom:
+    """Of its true width and pitch; in less than 12 mm the whole spiral is smaller."""
+    share = min(1.0, length / 12e-3)
+    diameter = min(27e-3, 0.94 * length)
+    return figures.spiral(
+        diameter=diameter, width=1.6e-3 * share, pitch=4.1e-3 * share, inner=2e-3 * share, center=grid.center
+    )
+
+
 PHANTOMS: Mapping[str, Callable[[Grid], Phantom]] = {
     "ell": figures.ell,
-    "spiral": lambda grid: figures.spiral(diameter=min(27e-3, 0.94 * _length(grid)), center=grid.center),
+    "spiral": lambda grid: _spiral(_length(grid), grid),
     "lambda": lambda grid: figures.lambda_shape(
         size=0.7 * _length(grid), width=0.07 * _length(grid), center=grid.center
     ),
@@ -42,7 +51,7 @@ PHANTOMS: Mapping[str, Callable[[Grid], Phantom]] = {
         center=(*grid.center[:2], grid.center[2] - (3e-3 if grid.size[2] == 1 else 0))
     ),
 }
-"""Name → function of a grid. The Open MPI phantoms and the spiral keep their true size; of the cubes a plane sees the
+"""Name → function of a grid. The Open MPI phantoms, and the spiral from 12 mm on, keep their true size; of the cubes a plane sees the
 upper layer; all others fill the field of view."""
 
 

@@ -29,14 +29,13 @@ def spiral(
     width: float = 1.6e-3,
     pitch: float = 4.1e-3,
     inner: float = 2e-3,
-    height: float = 1e-3,
     angle: float = 0.0,
     center: ArrayLike = ORIGIN,
 ) -> Phantom:
     """An Archimedean channel, ``width`` wide, r = inner + pitch · φ / 2π, out to ``diameter`` (metres).
 
-    inner: radius where its middle line starts. height: at least the width, for the channel is round. Source: the spiral
-    of Tsanda et al. 2025 as measured off its figure (width 1.6 mm, pitch 4.1 mm).
+    inner: radius where its middle line starts. Source: the spiral of Tsanda et al. 2025 as measured off its figure (width
+    1.6 mm, pitch 4.1 mm).
     """
     require("width", width, 0.0, open_below=True)
     require("pitch", pitch, width)

@@ -16,7 +16,10 @@ Family = Callable[[np.random.Generator, Grid], Phantom]
 
 @dataclass(frozen=True)
 class Frame:
-    """center: (3,) metres. spread: (3,) field of view in metres, 0 along z for a plane. length: its shorter edge in x, y."""
+    """Lengths in metres. center: (3,). spread: (3,) field of view, 0 along y and z with one voxel. length: shorter edge in x, y.
+
+    A line has the length of its only edge.
+    """
 
     center: np.ndarray
     spread: np.ndarray
@@ -25,9 +28,11 @@ class Frame:
     @classmethod
     def of(cls, grid: Grid) -> Frame:
         spread = np.array(grid.field_of_view)
-        length = float(spread[:2].min())
         if grid.size[2] == 1:
             spread[2] = 0
+            if grid.size[1] == 1 < grid.size[0]:
+                spread[1] = 0
+        length = float(spread[:2][spread[:2] > 0].min())
         return cls(np.array(grid.center), spread, length)
 
     @property
