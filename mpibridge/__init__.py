@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         PluginError,
         SettingsError,
         ShapeError,
+        WeightsError,
     )
     from mpibridge.files import convert, open, save, validate
     from mpibridge.matching import find_calibration
@@ -53,6 +54,7 @@ __all__ = [
     "Preprocessing",
     "SettingsError",
     "ShapeError",
+    "WeightsError",
     "__version__",
     "convert",
     "find_calibration",
@@ -90,6 +92,7 @@ _MODULE_OF = {
             "PluginError",
             "SettingsError",
             "ShapeError",
+            "WeightsError",
         ),
         "errors",
     ),

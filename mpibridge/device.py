@@ -37,22 +37,26 @@ def resolve_device(device: str) -> str:
     return f"cuda:{int(index or 0)}"
 
 
-def to_device(problem: P, device: str) -> P:
-    """The problem with its arrays on ``device``; sparse system matrices stay on the CPU, which alone handles them."""
+def to_device(problem: P, device: str, *, tensors: bool = False) -> P:
+    """The problem with its arrays on ``device``: torch tensors on a GPU, and on the CPU if ``tensors``.
+
+    Sparse system matrices stay on the CPU as they are, which alone handles them.
+    """
     if not isinstance(device, str):
         raise SettingsError(f'device must be "auto", "cpu", "cuda" or "cuda:0", found {device!r}')
     operator = getattr(problem, "operator", None)
-    if device == "cpu" or (operator is not None and hasattr(operator.matrix, "multiply")):
+    is_sparse = operator is not None and hasattr(operator.matrix, "multiply")
+    if (device == "cpu" and not tensors) or is_sparse:
         return problem
     import torch
 
-    def move(array: np.ndarray) -> Any:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+    def move(array: Any) -> Any:
+        if isinstance(array, np.ndarray):
+            array = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+        return array.to(device) if isinstance(array, torch.Tensor) else array
 
     moved: dict[str, Any] = {
-        field.name: move(value)
-        for field in fields(problem)
-        if isinstance(value := getattr(problem, field.name), np.ndarray)
+        field.name: move(getattr(problem, field.name)) for field in fields(problem) if field.name != "operator"
     }
     if operator is not None:
         moved["operator"] = replace(operator, matrix=move(operator.matrix))

@@ -43,6 +43,10 @@ class PluginError(MPIBridgeError):
     """A plugin that is unknown, cannot be imported, or breaks the contract."""
 
 
+class WeightsError(MPIBridgeError):
+    """Trained weights that are not there, are damaged, or belong to another method, network or acquisition."""
+
+
 class JuliaSetupError(MPIBridgeError):
     """Julia or its packages are not there, or do not start; ``mpibridge doctor`` says more."""
 

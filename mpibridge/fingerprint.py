@@ -19,13 +19,13 @@ def fingerprint(dataset: xr.Dataset) -> dict[str, str | int]:
     source = dataset.attrs.get("source")
     if source is None or not Path(source).is_file():
         return said
-    status = os.stat(source)
-    return {
-        "name": Path(source).name,
-        **said,
-        "bytes": status.st_size,
-        **_digest(str(source), status.st_size, status.st_mtime_ns),
-    }
+    return {"name": Path(source).name, **said, **file_fingerprint(source)}
+
+
+def file_fingerprint(path: str | Path) -> dict[str, str | int]:
+    """Size and SHA-256 of a file."""
+    status = os.stat(path)
+    return {"bytes": status.st_size, **_digest(str(path), status.st_size, status.st_mtime_ns)}
 
 
 @lru_cache(maxsize=256)

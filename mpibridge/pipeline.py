@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from numbers import Integral
@@ -18,10 +18,13 @@ import xarray as xr
 
 import mpibridge
 from mpibridge import accessor, registry  # noqa: F401 - the accessor registers itself
+from mpibridge import weights as trained
+from mpibridge.acquisition import acquisition_of
 from mpibridge.calibration import calibration_grid
-from mpibridge.device import resolve_device, to_device, to_numpy
+from mpibridge.device import resolve_device, to_numpy
 from mpibridge.errors import MPIBridgeWarning, SettingsError, ShapeError
-from mpibridge.fingerprint import fingerprint
+from mpibridge.execution import build_network, execute
+from mpibridge.fingerprint import file_fingerprint, fingerprint
 from mpibridge.frames import frame_times
 from mpibridge.mdf.header import Header
 from mpibridge.model import IMAGE_DIMS, RECONSTRUCTION, Grid, triple
@@ -33,11 +36,12 @@ from mpibridge.plugin import (
     Report,
     Result,
     SpectralProblem,
+    TrainablePlugin,
     WaveformProblem,
     make_settings,
 )
 from mpibridge.preprocessing import Preprocessing
-from mpibridge.problems import image_problem, recording_problem, spectral_problem, waveform_problem
+from mpibridge.problems import free_grid, image_problem, recording_problem, spectral_problem, waveform_problem
 from mpibridge.progress import reporting
 from mpibridge.provenance import PROVENANCE
 from mpibridge.reading import check_engine, read
@@ -72,24 +76,27 @@ def reconstruct(
     scan: a measurement. system_matrix: its calibration; several make one contrast each, or, for a scan with several
     patches, serve the patches they were recorded for; None takes the one the scan was opened with; methods on waveforms
     and x-space images need none, and take its grid where there is one. settings: the
-    plugin's own. engine: "julia" runs a classical plugin in MPIReco.jl. progress: True for a bar, or a callable
+    plugin's own. weights: of a trained method, a file or the folder of `mpibridge.train`; None looks for those of this
+    acquisition (`mpibridge.weights.find`), and preprocessing None then means what they were trained with. engine: "julia" runs a classical plugin in MPIReco.jl. progress: True for a bar, or a callable
     ``(done, total, text)``.
 
     Returns a Dataset with ``concentration`` (frame, z, y, x), ``contrast`` first if there are several, in units of the
     calibration's delta sample, ``concentration_std`` where the plugin gives one, coordinates in metres and seconds, the
     scan's metadata, and under ``/reconstruction/_mpibridge`` how it was made.
-    Raises MDFError, MismatchError (other sequence), SettingsError, PluginError, JuliaSetupError.
+    Raises MDFError, MismatchError (other sequence), SettingsError, PluginError, WeightsError, JuliaSetupError.
     Source: MPIReco.jl `reconstruct("SinglePatch" | "SinglePatchSparse" | "MultiPatch", …)`.
 
     >>> image = reconstruct("scan.mdf", system_matrix="calibration.mdf", iterations=3)  # doctest: +SKIP
     """
     started = time.perf_counter()
     check_engine(engine)
-    if weights is not None:
-        raise NotImplementedError("weights: no plugin of this version takes trained weights")
     cls = registry.load(plugin)
     chosen = make_settings(cls, settings)
     method: Plugin[Any] = cls(chosen)
+    if weights is not None and not isinstance(method, TrainablePlugin):
+        raise SettingsError(
+            f"plugin {plugin!r} is not trained and takes no weights, found weights={weights!r}"
+        )
     if engine == "julia" and cls.takes is not RecordingProblem:
         counterpart = method.in_julia()
         if counterpart is None:
@@ -97,13 +104,19 @@ def reconstruct(
         method = counterpart
     if method.takes is RecordingProblem and device not in ("auto", "cpu"):
         raise SettingsError(f'device={device!r}: MPIReco.jl runs on the CPU here; leave it at "auto"')
-    preprocessing = preprocessing or Preprocessing()
-    if not isinstance(preprocessing, Preprocessing):
+    if not isinstance(preprocessing, Preprocessing | None):
         raise SettingsError(f"preprocessing must be mpibridge.Preprocessing(…), found {preprocessing!r}")
     if not isinstance(seed, Integral) or seed < 0:
         raise SettingsError(f"seed must be a whole number of at least 0, found {seed!r}")
     scan = _opened(scan)
     calibrations = _calibrations(scan, system_matrix, needed=method.takes in CALIBRATED)
+    found = None
+    if isinstance(method, TrainablePlugin):
+        found = _weights(type(method), scan, calibrations, preprocessing, settings, weights)
+        chosen = make_settings(cls, trained.with_network(type(method), settings, found))
+        method = cls(chosen)
+        preprocessing = preprocessing or Preprocessing.from_plain(found.header.preprocessing)
+    preprocessing = preprocessing or Preprocessing()
     provenance = {
         "plugin": plugin,
         "settings": json.dumps(asdict(chosen), default=str),
@@ -114,25 +127,34 @@ def reconstruct(
         "scan": json.dumps(fingerprint(scan)),
         "systemMatrix": json.dumps([fingerprint(c) for c in calibrations]),
     }
+    if found is not None:
+        said = {"name": found.path.name, "origin": found.origin, **file_fingerprint(found.path)}
+        provenance["weights"] = json.dumps(said)
     with ExitStack() as stack:
         problem: Any
         if method.takes is RecordingProblem:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="mpibridge-")))
             problem = recording_problem(scan, calibrations, preprocessing, folder)
-            where, given = "cpu", problem
+            where = "cpu"
         else:
             problem = PROBLEMS[method.takes](scan, calibrations, preprocessing)
             where = resolve_device(device)
-            given = to_device(problem, where)
         if method.takes is SpectralProblem:
             provenance["rows"] = problem.operator.n_rows
         report = stack.enter_context(reporting(progress))
-        result = method.reconstruct(given, generator=np.random.default_rng(seed), report=report)
+        generator = np.random.default_rng(seed)
+        if found is not None and isinstance(method, TrainablePlugin):
+            method.network = build_network(method, problem)
+            found.load_into(method.network)
+        if method.takes is RecordingProblem:
+            result = to_numpy(method.reconstruct(problem, generator=generator, report=report))
+        else:
+            result = execute(method, problem, generator=generator, report=report, device=where)
     provenance |= {"device": where, "seconds": time.perf_counter() - started}
     calibrated = method.takes in CALIBRATED
     grid = _placed(problem.grid, scan, calibrations[0]) if calibrated else problem.grid
     knows_places = not calibrated or calibration_grid(calibrations[0]) is not None
-    return _image(scan, preprocessing, grid, to_numpy(result), provenance, labelled=knows_places)
+    return _image(scan, preprocessing, grid, result, provenance, labelled=knows_places)
 
 
 def _opened(file: Files) -> xr.Dataset:
@@ -160,6 +182,26 @@ def _calibrations(
             "system_matrix is an empty list; pass one calibration, or one per contrast or patch"
         )
     return [_opened(file) for file in several]
+
+
+def _weights(
+    cls: type[TrainablePlugin],
+    scan: xr.Dataset,
+    calibrations: Sequence[xr.Dataset],
+    preprocessing: Preprocessing | None,
+    settings: Mapping[str, Any],
+    path: str | Path | None,
+) -> trained.Weights:
+    """The weights for this recording. A calibration tells the acquisition better than the scan it belongs to."""
+    wanted = preprocessing or Preprocessing()
+    if cls.takes is SpectralProblem:
+        calibrated = calibration_grid(calibrations[0])
+        acquisition = (
+            None if calibrated is None else acquisition_of(calibrations[0], wanted.target_grid(calibrated))
+        )
+    else:
+        acquisition = acquisition_of(scan, free_grid(scan, calibrations, wanted))
+    return trained.find(cls, acquisition, settings, path)
 
 
 def _image(

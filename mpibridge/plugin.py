@@ -20,6 +20,7 @@ from mpibridge.operators import SystemMatrix
 from mpibridge.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    import torch
     import xarray as xr
 
 API_VERSION = 1
@@ -85,8 +86,8 @@ class RecordingProblem:
 class Result:
     """What a method found.
 
-    image: (frame, z, y, x) or (contrast, frame, z, y, x) float32; std: the same shape, or None; trace: figures by name.
-    grid: where the image lies if that is not the problem's grid. times: seconds of the frames if they are not the scan's.
+    image: (frame, z, y, x) or (contrast, frame, z, y, x) float32; std: the same shape, or None. trace: figures by name,
+    numbers or arrays whose first axis is the frame. grid: where the image lies if that is not the problem's grid. times: seconds of the frames if they are not the scan's.
     """
 
     image: Any
@@ -105,11 +106,15 @@ P = TypeVar("P", SpectralProblem, WaveformProblem, ImageProblem, RecordingProble
 
 
 class Plugin(ABC, Generic[P]):
-    """A reconstruction method. name: what users call it. takes: the problem it solves. Settings: a frozen dataclass."""
+    """A reconstruction method. name: what users call it. takes: the problem it solves. Settings: a frozen dataclass.
+
+    arrays: "numpy" for NumPy arrays on the CPU and torch tensors on a GPU, "torch" for tensors everywhere.
+    """
 
     name: ClassVar[str]
     takes: ClassVar[type]
     Settings: ClassVar[type] = NoSettings
+    arrays: ClassVar[str] = "numpy"
     api_version: ClassVar[int] = API_VERSION
 
     def __init__(self, settings: Any = None) -> None:
@@ -117,11 +122,45 @@ class Plugin(ABC, Generic[P]):
 
     @abstractmethod
     def reconstruct(self, problem: P, *, generator: np.random.Generator, report: Report) -> Result:
-        """The image of a problem. ``generator`` is the only source of randomness."""
+        """The image of a problem; arrays of the kind and on the device of the problem's.
+
+        ``generator`` is the only source of randomness. A method that draws random numbers takes one generator per frame,
+        ``generator.spawn(n_frames)``: then no image depends on how frames are put together. Of frames without noise or
+        signal it makes finite images.
+        """
+
+    def bytes_per_frame(self, problem: P) -> int:
+        """Memory that one more frame takes while it is reconstructed; 0 if any number goes at once."""
+        return 0
 
     def in_julia(self) -> Plugin[RecordingProblem] | None:
         """The same method as MPIReco.jl runs it, for ``engine="julia"``; None if there is none."""
         return None
+
+
+class TrainablePlugin(Plugin[P], ABC):
+    """A method with a network whose weights are trained. network: built by `build_network`, trained or loaded by mpibridge.
+
+    network_settings: names of the settings that decide what the network is: they are stored with the weights, and who gives
+    another value asks for other weights. All other settings are free.
+    """
+
+    arrays = "torch"
+    network_settings: ClassVar[tuple[str, ...]] = ()
+    network: torch.nn.Module
+
+    @property
+    def serves_any_acquisition(self) -> bool:
+        """Whether weights serve every scanner, tracer and grid, as those of a prior on images do."""
+        return False
+
+    @abstractmethod
+    def build_network(self, problem: P) -> torch.nn.Module:
+        """An untrained network for problems like this one. Its initial weights come from torch's seeded generator."""
+
+    @abstractmethod
+    def loss(self, problem: P, target: torch.Tensor, *, generator: np.random.Generator) -> torch.Tensor:
+        """What training makes small, a mean over frames. target: (frame, z, y, x) on the device of the problem."""
 
 
 def make_settings(cls: type[Plugin], values: Mapping[str, Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from math import isfinite
 from numbers import Real
@@ -177,6 +177,15 @@ class Preprocessing:
                 value = str(value.attrs.get("source", "in memory"))
             out[field.name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         return out
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `plain`, but for a background that was an empty scan. SettingsError for an unknown name."""
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise SettingsError(f"Preprocessing has no {unknown[0]!r} (known: {', '.join(sorted(known))})")
+        grid = values.get("grid")
+        return cls(**{**values, **({"grid": Grid(**grid)} if isinstance(grid, Mapping) else {})})
 
 
 def _is_count(value: Any) -> bool:

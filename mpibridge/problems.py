@@ -207,7 +207,7 @@ def waveform_problem(
         )
     position, _ = trajectory(Header(scan.attrs))
     return WaveformProblem(
-        grid=_free_grid(scan, calibrations, preprocessing),
+        grid=free_grid(scan, calibrations, preprocessing),
         waveform=signals[:, 0],
         sample_rate=2 * Header(scan.attrs).bandwidth,
         trajectory=position[: signals.shape[-1]],
@@ -228,12 +228,12 @@ def image_problem(
             "period_averages: every period of an x-space scan is another part of the path; leave it at 1"
         )
     signals = time_signals(scan, preprocessing).values
-    grid = _free_grid(scan, calibrations, preprocessing)
+    grid = free_grid(scan, calibrations, preprocessing)
     images = gridded_images(signals, Header(scan.attrs), grid, fundamental=preprocessing.fundamental)
     return images.problem()
 
 
-def _free_grid(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], preprocessing: Preprocessing) -> Grid:
+def free_grid(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], preprocessing: Preprocessing) -> Grid:
     """The grid asked for, else the calibration's, else `FREE_VOXELS` over the drive field wherever there is one."""
     if isinstance(preprocessing.grid, Grid):
         return preprocessing.grid

@@ -62,7 +62,7 @@ def spectral_pairs(
             grid=operator.grid, rows=rows.astype(np.complex64), operator=operator, noise=strength * shape
         )
         yield (
-            problem if device is None else to_device(problem, device),
+            problem if device is None else to_device(problem, device, tensors=True),
             target if device is None else _tensor(target, device),
         )
 
@@ -112,7 +112,7 @@ def waveform_pairs(
             trajectory=machine.trajectory[0],
         )
         yield (
-            problem if device is None else to_device(problem, device),
+            problem if device is None else to_device(problem, device, tensors=True),
             target if device is None else _tensor(target, device),
         )
 

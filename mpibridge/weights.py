@@ -1,0 +1,293 @@
+"""Trained weights: safetensors files with a JSON header that says what they are. Reading one never runs code.
+
+They are looked for where the caller says, in the user's store, and in the ``weights`` folder of the plugin's package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpibridge.acquisition import Acquisition
+from mpibridge.errors import WeightsError
+from mpibridge.plugin import TrainablePlugin
+from mpibridge.registry import plugins
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIX = ".safetensors"
+FILE_NAME = f"weights{SUFFIX}"
+"""What `mpibridge.train` writes into its folder."""
+KEY = "mpibridge"
+"""Entry of the safetensors metadata that holds the header as JSON."""
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsHeader:
+    """What weights are.
+
+    plugin: method they belong to; version: of mpibridge that trained them. settings: of the plugin, preprocessing: what
+    differed from the defaults in training. acquisition: what they serve; None serves every one. data: what they were trained
+    on; training: how. metrics: figures on held-out data. licence: SPDX name.
+    """
+
+    plugin: str
+    version: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    acquisition: Acquisition | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    licence: str = "MIT"
+    created: str = ""
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The header as text. TypeError if a value is no JSON value."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "acquisition"}
+        acquisition = None if self.acquisition is None else self.acquisition.plain()
+        return json.dumps(values | {"acquisition": acquisition}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> WeightsHeader:
+        """The inverse of `to_json`. ValueError, TypeError or KeyError for anything else."""
+        values = json.loads(text)
+        if values["format"] != FORMAT:
+            raise ValueError(f"format {values['format']}; this mpibridge reads {FORMAT}")
+        acquisition = values.pop("acquisition")
+        header = cls(**values, acquisition=acquisition and Acquisition.from_plain(acquisition))
+        if not (isinstance(header.plugin, str) and isinstance(header.settings, dict)):
+            raise TypeError("plugin must be a name and settings a mapping")
+        return header
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of weights whose header was read. origin: "given", "store" or "shipped"."""
+
+    path: Path
+    header: WeightsHeader
+    origin: str = "given"
+
+    def load_into(self, network: torch.nn.Module) -> None:
+        """Set the weights of a network. WeightsError if names, shapes or numbers are not what the network needs."""
+        import torch
+        from safetensors.torch import load_file
+
+        tensors = _checked(self.path, lambda: load_file(self.path))
+        wanted = dict(network.state_dict())
+        if missing := sorted(wanted.keys() - tensors.keys()):
+            raise WeightsError(f"{self.path}: {missing[0]!r} is missing; {self._advice()}")
+        if extra := sorted(tensors.keys() - wanted.keys()):
+            raise WeightsError(f"{self.path}: the network has no {extra[0]!r}; {self._advice()}")
+        for name, tensor in tensors.items():
+            if tensor.shape != wanted[name].shape:
+                raise WeightsError(
+                    f"{self.path}: {name} is {tuple(tensor.shape)}, the network needs {tuple(wanted[name].shape)}; "
+                    f"{self._advice()}"
+                )
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise WeightsError(f"{self.path}: {name} holds values that are not finite; train again")
+        network.load_state_dict(tensors)
+
+    def _advice(self) -> str:
+        header = self.header
+        told = f"settings {dict(header.settings)}, preprocessing {dict(header.preprocessing)}"
+        serves = "any acquisition" if header.acquisition is None else str(header.acquisition)
+        return f"they were trained for {serves} with {told}"
+
+
+def store() -> Path:
+    """The user's folder of weights: MPIBRIDGE_WEIGHTS, else where the system keeps a user's data."""
+    if folder := os.environ.get("MPIBRIDGE_WEIGHTS"):
+        return Path(folder)
+    from platformdirs import user_data_path
+
+    return user_data_path("mpibridge") / "weights"
+
+
+def read(path: str | Path, origin: str = "given") -> Weights:
+    """The weights in a file, or in the folder that `mpibridge.train` wrote. WeightsError if they are not sound."""
+    from safetensors import safe_open
+
+    path = Path(path)
+    if path.is_dir():
+        path = path / FILE_NAME
+    if not path.is_file():
+        raise WeightsError(f"{path}: there are no weights; 'mpibridge weights' lists those at hand")
+
+    def metadata() -> Mapping[str, str]:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+
+    text = _checked(path, metadata).get(KEY)
+    if text is None:
+        raise WeightsError(f"{path}: no weights of mpibridge, their header is missing")
+    try:
+        return Weights(path, WeightsHeader.from_json(text), origin)
+    except (ValueError, TypeError, KeyError) as error:
+        raise WeightsError(f"{path}: the header of these weights is not readable ({error})") from error
+
+
+def save(path: str | Path, network: torch.nn.Module, header: WeightsHeader) -> Path:
+    """Write weights to a file, all or nothing; missing folders are made."""
+    from safetensors.torch import save as packed
+
+    path = Path(path)
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(packed(tensors, {KEY: header.to_json()}))
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path
+
+
+def install(path: str | Path) -> Path:
+    """Copy weights into the user's store, where `mpibridge.reconstruct` finds them; returns the file there."""
+    weights = read(path)
+    serves = weights.header.acquisition
+    name = f"{weights.header.plugin}-{'any' if serves is None else serves.fingerprint}"
+    kind = "-".join(str(weights.header.settings[s]) for s in _network_settings(weights.header))
+    target = store() / f"{name}{'-' if kind else ''}{kind}{SUFFIX}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(weights.path.read_bytes())
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target
+
+
+def available(plugin: str | None = None) -> Iterator[Weights | WeightsError]:
+    """Weights in the user's store, then those that come with packages; an error in place of a file that is damaged."""
+    places = [("store", store())]
+    for entry in plugins().values():
+        if plugin is None or entry.name == plugin:
+            shipped = _shipped(entry.location)
+            if shipped is not None and ("shipped", shipped) not in places:
+                places.append(("shipped", shipped))
+    for origin, folder in places:
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            try:
+                found = read(path, origin)
+            except WeightsError as error:
+                yield error
+                continue
+            if plugin is None or found.header.plugin == plugin:
+                yield found
+
+
+def find(
+    cls: type[TrainablePlugin],
+    acquisition: Acquisition | None,
+    given: Mapping[str, Any],
+    path: str | Path | None = None,
+) -> Weights:
+    """The weights for a method on an acquisition.
+
+    given: settings that the user chose; weights of another network are passed over. path: take these. Otherwise weights of
+    this acquisition come before weights for any, and the user's store before the package. WeightsError says what was looked
+    for, why what is there does not fit, and the command that trains.
+    """
+    if path is not None:
+        weights = read(path)
+        if weights.header.plugin != cls.name:
+            raise WeightsError(
+                f"{weights.path}: weights of plugin {weights.header.plugin!r}, not of {cls.name!r}"
+            )
+        if reasons := _reasons(cls, weights.header, acquisition, given):
+            raise WeightsError(f"{weights.path} does not fit: {'; '.join(reasons)}")
+        return weights
+    refused, serves_any = [], None
+    for one in available(cls.name):
+        if isinstance(one, WeightsError):
+            refused.append(str(one))
+        elif reasons := _reasons(cls, one.header, acquisition, given):
+            refused.append(f"{one.path.name} ({one.origin}): {'; '.join(reasons)}")
+        elif one.header.acquisition is not None:
+            return one
+        elif serves_any is None:
+            serves_any = one
+    if serves_any is not None:
+        return serves_any
+    chosen = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
+    looked = f"{cls.name!r} for {acquisition or 'an acquisition that the header does not tell'}"
+    raise WeightsError(
+        f"there are no weights of plugin {looked} in {store()} or in its package"
+        + "".join(f"\n  {reason}" for reason in refused)
+        + f"\ntrain them: mpibridge train {cls.name}{chosen} --data CALIBRATION.mdf --out runs/{cls.name}, "
+        f"then pass weights='runs/{cls.name}'"
+    )
+
+
+def with_network(
+    cls: type[TrainablePlugin], settings: Mapping[str, Any], weights: Weights
+) -> Mapping[str, Any]:
+    """Settings of the user completed by those that the weights fix."""
+    stored = weights.header.settings
+    fixed = {name: _tupled(stored[name]) for name in _fixed(cls, weights.header)}
+    return {**fixed, **settings}
+
+
+def _fixed(cls: type[TrainablePlugin], header: WeightsHeader) -> list[str]:
+    return [name for name in cls.network_settings if name in header.settings]
+
+
+def _tupled(value: Any) -> Any:
+    """Lists, which JSON makes of tuples, as tuples."""
+    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
+
+
+def _network_settings(header: WeightsHeader) -> list[str]:
+    cls = plugins()[header.plugin].load() if header.plugin in plugins() else None
+    return _fixed(cls, header) if cls is not None and issubclass(cls, TrainablePlugin) else []
+
+
+def _reasons(
+    cls: type[TrainablePlugin],
+    header: WeightsHeader,
+    acquisition: Acquisition | None,
+    given: Mapping[str, Any],
+) -> list[str]:
+    """Why weights do not serve, empty if they do."""
+    reasons = [
+        f"{name}={header.settings[name]!r}, not {given[name]!r}"
+        for name in _fixed(cls, header)
+        if name in given and _tupled(given[name]) != _tupled(header.settings[name])
+    ]
+    if header.acquisition is not None:
+        if acquisition is None:
+            reasons.append(f"trained for {header.acquisition}, and the header of the scan tells no sequence")
+        else:
+            reasons += [f"trained for {found}" for found in header.acquisition.differences(acquisition)]
+    return reasons
+
+
+def _shipped(location: str) -> Path | None:
+    """The folder ``weights`` of the top package of ``module:Class``; its modules are not run."""
+    spec = find_spec(location.split(":")[0].split(".")[0])
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return next((Path(folder) / "weights" for folder in folders if (Path(folder) / "weights").is_dir()), None)
+
+
+def _checked(path: Path, read_it: Any) -> Any:
+    """What ``read_it`` returns; WeightsError if the file is no sound safetensors file."""
+    from safetensors import SafetensorError
+
+    try:
+        return read_it()
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: no sound safetensors file ({error}); copy it or train again") from error
