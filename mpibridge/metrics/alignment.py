@@ -50,7 +50,7 @@ def misalignment(image: Any, truth: Any) -> str:
         raise ShapeError(
             "positions of plain arrays are unknown; pass Datasets or arrays with dimensions z, y, x"
         )
-    for dim in ORDER:
+    for dim in reversed(ORDER):
         n, m = image.sizes.get(dim, 1), truth.sizes.get(dim, 1)
         if n != m and not (dim == "frame" and m == 1):
             todo = {
@@ -60,8 +60,7 @@ def misalignment(image: Any, truth: Any) -> str:
                 dim,
                 "reconstruct on the reference's grid, or average the truth onto the image's: simulate.on_grid(…)",
             )
-            sizes = [{d: array.sizes[d] for d in ORDER if d in array.sizes} for array in (image, truth)]
-            return f"image {sizes[0]} and truth {sizes[1]} differ along {dim}; {todo}"
+            return f"image ({_sizes(image)}) and reference ({_sizes(truth)}) differ along {dim}; {todo}"
     for dim in GRID_DIMS:
         if dim not in image.coords or dim not in truth.coords:
             continue
@@ -69,7 +68,7 @@ def misalignment(image: Any, truth: Any) -> str:
         voxel = _voxel(truth, dim)
         if np.abs(ours - theirs).max(initial=0) <= TOLERANCE * voxel:
             continue
-        found = f"image and truth lie at other places along {dim}: {_span(ours)} and {_span(theirs)}"
+        found = f"image and reference lie at other places along {dim}: {_span(ours)} and {_span(theirs)}"
         if len(ours) > 1 and np.abs(ours[::-1] - theirs).max() <= TOLERANCE * voxel:
             return f"{found}; the axis is reversed: sort both with sortby({dim!r})"
         return f"{found}; reconstruct on the reference's grid, or correct the coordinates if they are wrong"
@@ -112,3 +111,7 @@ def _voxel(array: xr.DataArray, dim: str) -> float:
 
 def _span(axis: np.ndarray) -> str:
     return f"{axis[0] * 1e3:.4g} to {axis[-1] * 1e3:.4g} mm"
+
+
+def _sizes(array: xr.DataArray) -> str:
+    return ", ".join(f"{dim} {array.sizes[dim]}" for dim in array.dims)

@@ -1,0 +1,82 @@
+"""`compare`: images of one scan by several methods, side by side: a table, a figure, and a report to look into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from mpibridge.comparison.pictures import FIRST, REFERENCE, Given, load, named
+from mpibridge.comparison.result import Comparison
+from mpibridge.comparison.scores import Scores, factors, fidelity, magnitudes, residuals, tabulated
+from mpibridge.errors import SettingsError
+from mpibridge.metrics.fidelity import SCALES
+from mpibridge.preprocessing import Preprocessing
+from mpibridge.reading import read
+
+__all__ = ["Comparison", "compare"]
+
+
+def compare(
+    images: Mapping[str, Given] | Sequence[str | Path],
+    *,
+    reference: Given | None = None,
+    scan: str | Path | xr.Dataset | None = None,
+    system_matrix: str | Path | xr.Dataset | Sequence[str | Path | xr.Dataset] | None = None,
+    preprocessing: Preprocessing | None = None,
+    scale: str | None = None,
+    max_shift: float | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Images by name against a reference, or against the first of them.
+
+    images: Datasets with ``concentration``, arrays labelled (frame, z, y, x), or MDF reconstructions of any software; a
+    list of paths takes the names of the files. reference: the truth, with one frame or as many as the images. scan,
+    system_matrix (None: the one the scan was opened with), preprocessing: add the data residual, of all images on the same
+    rows. scale: None, or "least_squares" to multiply every image by the factor that fits it best to the reference; the table
+    states it. max_shift: metres; adds the best PSNR and SSIM over shifts up to it, in steps of 0.5 mm. seed: of the
+    bootstrap intervals over frames.
+
+    What cannot be said of an image (its grid differs, …) stays empty, and `Comparison.notes` gives the reason.
+    Raises SettingsError for no image, a name that occurs twice or a file without an image, ShapeError for what is none,
+    MDFError, MismatchError (scan and system matrix do not belong together).
+
+    >>> report = compare({"score": a, "kaczmarz": b}, reference=phantom)  # doctest: +SKIP
+    >>> report.to_html("report.html")  # doctest: +SKIP
+    """
+    if scale not in SCALES:
+        raise SettingsError(f"scale must be one of {SCALES}, found {scale!r}")
+    if max_shift is not None and not 0 < max_shift < 1:
+        raise SettingsError(f"max_shift must be a positive length in metres, found {max_shift}")
+    pictures = {name: load(name, given) for name, given in named(images).items()}
+    truth = None if reference is None else load(REFERENCE, reference)
+    if truth is not None and REFERENCE in pictures:
+        raise SettingsError(f"an image is called {REFERENCE!r} as well as the reference; call it otherwise")
+    target = next(iter(pictures.values())) if truth is None else truth
+
+    scores = Scores(pictures)
+    fitted = factors(scores, target) if scale else dict.fromkeys(pictures, 1.0)
+    scaled = {name: pictures[name]["concentration"] * factor for name, factor in fitted.items()}
+    if truth is None:
+        label = f"difference to {next(iter(pictures))} (relative)"
+        fidelity(scores, scaled, target["concentration"], {label: FIRST})
+        scores.say(
+            f"{label} = ‖image − first‖ / ‖first‖; there is no reference, so nothing says which image is better."
+        )
+    else:
+        fidelity(scores, scaled, target["concentration"], max_shift=max_shift)
+    if scale:
+        scores.columns["factor"] = {name: np.array([factor]) for name, factor in fitted.items()}
+        scores.say(
+            "Every image is multiplied by its factor: least squares to the reference, one for all frames."
+        )
+    else:
+        scores.say("Images are compared as they are; nothing is scaled.")
+    if scan is not None:
+        opened = scan if isinstance(scan, xr.Dataset) else read(scan)
+        residuals(scores, opened, system_matrix, preprocessing or Preprocessing())
+    magnitudes(scores)
+    table = tabulated(scores, np.random.default_rng(seed))
+    return Comparison(pictures, truth, table, tuple(scores.notes), fitted)

@@ -1,0 +1,218 @@
+"""What a comparison measures: columns of values per frame, and notes on what they mean and why some are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from mpibridge.comparison.pictures import FIRST, unit
+from mpibridge.errors import SettingsError, ShapeError
+from mpibridge.metrics import (
+    best_shift,
+    bootstrap,
+    data_residual,
+    least_squares_factor,
+    misalignment,
+    nrmse,
+    per_image,
+    psnr,
+    ssim,
+    ssim_window,
+)
+from mpibridge.preprocessing import Preprocessing
+from mpibridge.provenance import provenance
+from mpibridge.reading import read
+
+if TYPE_CHECKING:
+    import pandas
+
+STEP = 0.5e-3
+"""Metres between the shifts that are tried."""
+LEVEL = 95
+"""Percent: the level of the intervals."""
+LOW, HIGH = f" {LEVEL} % low", f" {LEVEL} % high"
+WHOLE = ("factor", "maximum", "mean", "time (s)", "largest shift (mm)")
+"""Columns, by how they begin, that have no interval."""
+
+
+class Scores:
+    """Columns under construction: by label and image the values per frame; empty where there is none.
+
+    images: by name, loaded. differences: why an image has none, by name.
+    """
+
+    def __init__(self, images: Mapping[str, xr.Dataset]) -> None:
+        self.images = images
+        self.columns: dict[str, dict[str, np.ndarray]] = {}
+        self.notes: list[str] = []
+
+    def say(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def measure(self, label: str, name: str, values: Callable[[], Any]) -> None:
+        """Add a value, or the reason why there is none."""
+        column = self.columns.setdefault(label, {})
+        try:
+            column[name] = np.atleast_1d(values())
+        except ShapeError as reason:
+            self.say(f"{name}: no {label}. {_sentence(str(reason))}")
+
+
+def factors(scores: Scores, target: xr.Dataset) -> dict[str, float]:
+    """The least-squares factor of every image; 1, with a note, where there is none."""
+    found = {}
+    for name, image in scores.images.items():
+        try:
+            found[name] = least_squares_factor(image, target)
+        except ShapeError as reason:
+            found[name] = 1.0
+            scores.say(f"{name}: not scaled. {_sentence(str(reason))}")
+    return found
+
+
+def fidelity(
+    scores: Scores,
+    images: Mapping[str, xr.DataArray],
+    truth: xr.DataArray,
+    labels: Mapping[str, str] | None = None,
+    *,
+    max_shift: float | None = None,
+) -> None:
+    """NRMSE, PSNR and SSIM of every frame, and their best values over shifts; labels: {label: "first"} only the NRMSE."""
+    metrics: dict[str, Callable[..., float]] = {"NRMSE": nrmse, "PSNR (dB)": psnr, "SSIM": ssim}
+    if labels:
+        metrics = {label: nrmse for label, which in labels.items() if which == FIRST}
+    scores.columns.update({label: {} for label in metrics})
+    shifted = {} if max_shift is None else {k: v for k, v in metrics.items() if v is not nrmse}
+    for name, image in images.items():
+        if reason := misalignment(image, truth):
+            scores.say(f"{name}: no {', '.join(metrics)}. {_sentence(reason)}")
+            continue
+        for label, metric in metrics.items():
+            scores.measure(label, name, lambda m=metric, i=image: _per_frame(per_image(m, i, truth)))
+        for label, metric in shifted.items():
+            _measure_shifted(scores, label, name, metric, image, truth, float(max_shift or 0))
+    if labels:
+        return
+    scores.say(
+        f"NRMSE = ‖image − reference‖ / ‖reference‖; PSNR with peak = max |reference|; SSIM with {_window(truth)}, range "
+        "= max − min of the reference. Each per frame, then the mean over frames."
+    )
+    if shifted:
+        scores.say(
+            f"Best shift: the largest value over shifts of the image up to ±{1e3 * float(max_shift or 0):g} mm along every axis in "
+            f"steps of {1e3 * STEP:g} mm (cubic splines, frame by frame). It flatters: a maximum over many, and moving smooths noise."
+        )
+
+
+def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessing: Preprocessing) -> None:
+    """‖S c − u‖ / ‖u‖ of every image as it was reconstructed. SettingsError without a system matrix."""
+    from mpibridge.pipeline import _placed
+    from mpibridge.problems import spectral_problem
+
+    given = scan.attrs.get("system_matrix") if system_matrix is None else system_matrix
+    if given is None:
+        raise SettingsError(
+            "the data residual needs the system matrix of the scan: pass system_matrix=…, or open the scan with it"
+        )
+    several: Sequence[Any] = given if isinstance(given, list | tuple) else [given]
+    calibrations = [read(c) if isinstance(c, str | Path) else c for c in several]
+    problem = spectral_problem(scan, calibrations, preprocessing)
+    grid = _placed(problem.grid, scan, calibrations[0])
+    for name, image in scores.images.items():
+        array = image["concentration"]
+        scores.measure("data residual", name, lambda a=array: data_residual(a, problem, grid=grid))
+    scores.say(
+        f"Data residual = ‖S c − u‖ / ‖u‖ over {problem.operator.n_rows} rows with one preprocessing for all, of images that "
+        "are not scaled. A residual below that of the noise is overfitting."
+    )
+
+
+def magnitudes(scores: Scores) -> None:
+    """Maximum and mean of every image as it is, and the seconds that its making took."""
+    units = {name: unit(image) for name, image in scores.images.items()}
+    stated = set(units.values())
+    suffix = f" ({stated.pop()})" if len(stated) == 1 else ""
+    if not suffix:
+        scores.say("Units differ: " + ", ".join(f"{name} in {unit}" for name, unit in units.items()) + ".")
+    for name, image in scores.images.items():
+        values = image["concentration"].values
+        if not np.isfinite(values).all():
+            scores.say(f"{name}: {int((~np.isfinite(values)).sum())} values are not finite.")
+        scores.columns.setdefault(f"maximum{suffix}", {})[name] = np.array([float(values.max())])
+        scores.columns.setdefault(f"mean{suffix}", {})[name] = np.array([float(values.mean())])
+        if "seconds" in (made := provenance(image)):
+            scores.columns.setdefault("time (s)", {})[name] = np.array([float(made["seconds"])])
+
+
+def tabulated(scores: Scores, generator: np.random.Generator) -> pandas.DataFrame:
+    """One row per image; means over frames, beside them their intervals where any image has several frames."""
+    import pandas
+
+    table = pandas.DataFrame(index=pandas.Index(list(scores.images), name="image"))
+    n_frames = 1
+    for label, column in scores.columns.items():
+        several = max((len(values) for values in column.values()), default=1)
+        intervals = {name: bootstrap(v, generator=generator, level=LEVEL / 100) for name, v in column.items()}
+        table[label] = pandas.Series({name: i.mean for name, i in intervals.items()}, dtype=float)
+        if several > 1 and not label.startswith(WHOLE):
+            n_frames = max(n_frames, several)
+            table[label + LOW] = pandas.Series({name: i.low for name, i in intervals.items()}, dtype=float)
+            table[label + HIGH] = pandas.Series({name: i.high for name, i in intervals.items()}, dtype=float)
+    if n_frames > 1:
+        scores.say(
+            f"In brackets: {LEVEL} % bootstrap intervals of the mean over {n_frames} frames. Frames of one object differ by noise "
+            "and motion only; the intervals say nothing about other objects."
+        )
+    return table
+
+
+def _measure_shifted(
+    scores: Scores,
+    label: str,
+    name: str,
+    metric: Callable[..., float],
+    image: xr.DataArray,
+    truth: xr.DataArray,
+    max_shift: float,
+) -> None:
+    if "contrast" in image.dims:
+        scores.say(f"{name}: no best shift of several contrasts; compare them one by one.")
+        return
+
+    def frame(array: xr.DataArray, i: int) -> xr.DataArray:
+        return array.isel(frame=min(i, array.sizes["frame"] - 1), drop=True)
+
+    try:
+        found = [
+            best_shift(metric, frame(image, i), frame(truth, i), reach=max_shift, step=min(STEP, max_shift))
+            for i in range(image.sizes["frame"])
+        ]
+    except ShapeError as reason:
+        scores.say(f"{name}: no {label} at the best shift. {_sentence(str(reason))}")
+        return
+    lengths = np.array([max(1e3 * float(np.linalg.norm(shift)) for _, shift in found)])
+    scores.columns.setdefault(f"{label}, best shift", {})[name] = np.array([value for value, _ in found])
+    column = scores.columns.setdefault("largest shift (mm)", {})
+    column[name] = np.maximum(column.get(name, lengths), lengths)
+
+
+def _per_frame(values: np.ndarray) -> np.ndarray:
+    """The mean over contrasts of ([contrast,] frame)."""
+    return values.reshape(-1, values.shape[-1]).mean(0)
+
+
+def _window(truth: xr.DataArray) -> str:
+    try:
+        return f"a uniform window of {ssim_window(truth.shape)} voxels"
+    except ShapeError:
+        return "a uniform window"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
