@@ -78,12 +78,20 @@ class Weights:
     header: WeightsHeader
     origin: str = "given"
 
-    def load_into(self, network: torch.nn.Module) -> None:
-        """Set the weights of a network. WeightsError if names, shapes or numbers are not what the network needs."""
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The tensors by name, on the CPU. WeightsError if the file is damaged or numbers are not finite."""
         import torch
         from safetensors.torch import load_file
 
         tensors = _checked(self.path, lambda: load_file(self.path))
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise WeightsError(f"{self.path}: {name} holds values that are not finite; train again")
+        return tensors
+
+    def load_into(self, network: torch.nn.Module) -> None:
+        """Set the weights of a network. WeightsError if names or shapes are not what the network needs."""
+        tensors = self.tensors()
         wanted = dict(network.state_dict())
         if missing := sorted(wanted.keys() - tensors.keys()):
             raise WeightsError(f"{self.path}: {missing[0]!r} is missing; {self._advice()}")
@@ -95,8 +103,6 @@ class Weights:
                     f"{self.path}: {name} is {tuple(tensor.shape)}, the network needs {tuple(wanted[name].shape)}; "
                     f"{self._advice()}"
                 )
-            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-                raise WeightsError(f"{self.path}: {name} holds values that are not finite; train again")
         network.load_state_dict(tensors)
 
     def _advice(self) -> str:

@@ -1,4 +1,4 @@
-"""Commands on methods: reconstruct, plugins."""
+"""Commands on methods: reconstruct, plugins, weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 from rich.table import Table
 
 from mpibridge import settings
-from mpibridge.cli.application import Scan, app, refuse_inputs, show, tabulate
+from mpibridge.cli.application import Scan, app, refuse_inputs, say, show, tabulate
 from mpibridge.cli.options import PLUGIN, TakesSettings, preprocessing_flags
-from mpibridge.errors import PluginError
+from mpibridge.errors import PluginError, WeightsError
 from mpibridge.mdf.schema import SUFFIXES
+from mpibridge.plugin import Plugin, TrainablePlugin, make_settings
 from mpibridge.preprocessing import Preprocessing
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
@@ -28,10 +29,11 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 @preprocessing_flags
 def reconstruct(
     scan: Scan,
-    system_matrix: Annotated[
-        list[Path], typer.Option("--system-matrix", "-s", help="its calibration; once per contrast or patch")
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="MDF file of the image")],
+    system_matrix: Annotated[
+        list[Path] | None,
+        typer.Option("--system-matrix", "-s", help="its calibration; once per contrast or patch"),
+    ] = None,
     plugin: Annotated[str, typer.Option("--plugin", "-p", help="method: see 'mpibridge plugins'")] = PLUGIN,
     assignments: Annotated[
         list[str] | None,
@@ -41,6 +43,12 @@ def reconstruct(
     ] = None,
     picture: Annotated[
         Path | None, typer.Option(help=f"also draw the image, as {', '.join(PICTURES)}")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="of a trained method: a file, or a folder of train; default: those of this acquisition"
+        ),
     ] = None,
     engine: Annotated[str, typer.Option(help="native, or julia: classical plugins in MPIReco.jl")] = "native",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:0")] = "auto",
@@ -53,12 +61,12 @@ def reconstruct(
     from mpibridge.files import save
     from mpibridge.mdf.writer import check_target
     from mpibridge.pipeline import reconstruct
-    from mpibridge.plugin import make_settings
 
     chosen = settings.parse_assignments(assignments or ())
     make_settings(registry.load(plugin), chosen)  # names and values, before they meet the other arguments
     background = getattr(preprocessing.background, "attrs", {}).get("source")
-    inputs = [scan, *system_matrix, *([background] if background else [])]
+    calibrations = system_matrix or []
+    inputs = [scan, *calibrations, *([background] if background else [])]
     for target, suffixes in ((output, SUFFIXES), (picture, PICTURES)):
         if target is not None:
             refuse_inputs(target, inputs)
@@ -66,8 +74,9 @@ def reconstruct(
     image = reconstruct(
         scan,
         plugin=plugin,
-        system_matrix=system_matrix[0] if len(system_matrix) == 1 else system_matrix,
-        preprocessing=preprocessing,
+        system_matrix=calibrations[0] if len(calibrations) == 1 else calibrations or None,
+        weights=weights,
+        preprocessing=preprocessing if preprocessing.plain() else None,  # None: as the weights were trained
         engine=engine,
         device=device,
         seed=seed,
@@ -90,20 +99,75 @@ def plugins(
     """The installed reconstruction methods, or the settings of one."""
     from mpibridge import registry
 
-    if name is None:
-        table = Table("plugin", "takes", "summary", "package", box=None, pad_edge=False)
-        for entry in registry.plugins().values():
-            try:
-                cls = entry.load()
-            except PluginError as error:  # the others still work
-                table.add_row(entry.name, "?", str(error).replace("[", r"\["), entry.package)
-                continue
-            summary = (inspect.getdoc(cls) or "").split(". ")[0]
-            table.add_row(entry.name, cls.takes.__name__, summary, entry.package)
-    else:
+    if name is not None:
         cls = registry.load(name)
         show(f"{name}: {inspect.getdoc(cls) or ''}\n")
         table = Table("setting", "default", "type", "meaning", box=None, pad_edge=False)
         for setting in settings.describe(cls.Settings):
             table.add_row(setting.name, str(setting.default), setting.type, setting.text.replace("[", r"\["))
+        tabulate(table)
+        if issubclass(cls, TrainablePlugin):
+            show(f"\nweights: {_at_hand(cls) or f'none; mpibridge train {name} makes them'}")
+        return
+    table = Table("plugin", "takes", "weights", "summary", "package", box=None, pad_edge=False)
+    for entry in registry.plugins().values():
+        try:
+            cls = entry.load()
+        except PluginError as error:  # the others still work
+            table.add_row(entry.name, "?", "?", str(error).replace("[", r"\["), entry.package)
+            continue
+        summary = (inspect.getdoc(cls) or "").split(". ")[0].replace("[", r"\[")
+        at_hand = (_at_hand(cls) or "none") if issubclass(cls, TrainablePlugin) else "not needed"
+        table.add_row(entry.name, cls.takes.__name__, at_hand, summary, entry.package)
     tabulate(table)
+
+
+@app.command()
+def weights(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="only those of this plugin")] = None,
+    install: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="put these into the user's store first: a file, or a folder of train"
+        ),
+    ] = None,
+) -> None:
+    """List the trained weights at hand and verify them; exit code 1 if a file is damaged."""
+    from mpibridge import registry
+    from mpibridge import weights as trained
+
+    if name is not None:
+        registry.load(name)
+    if install is not None:
+        show(f"installed {trained.install(install)}")
+    table = Table("plugin", "serves", "settings", "metrics", "from", "file", box=None, pad_edge=False)
+    damaged = []
+    for found in trained.available(name):
+        try:
+            if isinstance(found, WeightsError):
+                raise found
+            found.tensors()
+        except WeightsError as error:
+            damaged.append(str(error))
+            continue
+        header = found.header
+        metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in header.metrics.items())
+        given = ", ".join(f"{setting}={value}" for setting, value in header.settings.items())
+        serves = "any acquisition" if header.acquisition is None else str(header.acquisition)
+        table.add_row(header.plugin, serves, given, metrics, found.origin, str(found.path))
+    if table.row_count:
+        tabulate(table)
+    else:
+        show(f"no weights in {trained.store()} nor in the packages of the plugins")
+    for text in damaged:
+        say(f"damaged: {text}")
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _at_hand(cls: type[Plugin]) -> str:
+    """How many weights there are, and where: "2 shipped, 1 store"."""
+    from mpibridge.weights import Weights, available
+
+    origins = [found.origin for found in available(cls.name) if isinstance(found, Weights)]
+    return ", ".join(f"{origins.count(origin)} {origin}" for origin in dict.fromkeys(origins))
