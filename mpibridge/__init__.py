@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpibridge import metrics, plot, registry, simulate
+    from mpibridge.comparison import Comparison, compare
     from mpibridge.errors import (
         FileError,
         JuliaError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "FileError",
     "Grid",
     "JuliaError",
@@ -56,6 +58,7 @@ __all__ = [
     "ShapeError",
     "WeightsError",
     "__version__",
+    "compare",
     "convert",
     "find_calibration",
     "metrics",
@@ -70,6 +73,8 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "Comparison": "comparison",
+    "compare": "comparison",
     "convert": "files",
     "open": "files",
     "save": "files",

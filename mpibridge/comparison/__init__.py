@@ -50,6 +50,8 @@ def compare(
         raise SettingsError(f"scale must be one of {SCALES}, found {scale!r}")
     if max_shift is not None and not 0 < max_shift < 1:
         raise SettingsError(f"max_shift must be a positive length in metres, found {max_shift}")
+    if scan is None and (system_matrix is not None or preprocessing is not None):
+        raise SettingsError("system_matrix and preprocessing serve the data residual: pass scan=… with them")
     pictures = {name: load(name, given) for name, given in named(images).items()}
     truth = None if reference is None else load(REFERENCE, reference)
     if truth is not None and REFERENCE in pictures:
@@ -62,18 +64,18 @@ def compare(
     if truth is None:
         label = f"difference to {next(iter(pictures))} (relative)"
         fidelity(scores, scaled, target["concentration"], {label: FIRST})
-        scores.say(
+        scores.define(
             f"{label} = ‖image − first‖ / ‖first‖; there is no reference, so nothing says which image is better."
         )
     else:
         fidelity(scores, scaled, target["concentration"], max_shift=max_shift)
     if scale:
         scores.columns["factor"] = {name: np.array([factor]) for name, factor in fitted.items()}
-        scores.say(
+        scores.define(
             "Every image is multiplied by its factor: least squares to the reference, one for all frames."
         )
     else:
-        scores.say("Images are compared as they are; nothing is scaled.")
+        scores.define("Images are compared as they are; nothing is scaled.")
     if scan is not None:
         opened = scan if isinstance(scan, xr.Dataset) else read(scan)
         residuals(scores, opened, system_matrix, preprocessing or Preprocessing())

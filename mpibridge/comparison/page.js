@@ -289,7 +289,9 @@ for (const image of images) {
   const name = span("name", image.name + (image.factor === 1 ? "" : ` × ${number(image.factor)}`));
   name.title = name.textContent;
   image.readout = span("value", "");
-  caption.append(name, image.readout);
+  const title = span("title", "");
+  title.append(swatch(image), name);
+  caption.append(title, image.readout);
   figure.append(caption);
   panelCanvas(figure, image, "image");
   if (hasDifference(image)) {
@@ -565,8 +567,8 @@ for (const id of ["maximum", "difference", "differences"]) listen(id, () => {});
 function draw() {
   const n = images.length, most = Math.max(1, Math.min(n, Math.floor($("panels").clientWidth / 215)));
   const columns = Math.ceil(n / Math.ceil(n / most));
-  $("panels").style.gridTemplateColumns = `repeat(${columns}, minmax(0, 420px))`;
-  const differences = $("differences").checked;
+  const differences = $("differences").checked && images.some(hasDifference);
+  $("panels").style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${differences ? 330 : 420}px))`;
   for (const image of images) if (image.differenceCaption) image.differenceCaption.hidden = !differences;
   for (const { canvas, image, kind } of panels) {
     canvas.hidden = kind === "difference" && !differences;

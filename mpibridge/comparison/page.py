@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mpibridge.comparison.result import Comparison
 
 SUFFIXES = (".html", ".htm")
+LATEX_SUFFIXES = (".tex",)
 FOLDER = Path(__file__).parent
 """Where page.html, page.css and page.js lie."""
 DIVERGING = "RdBu_r"
@@ -38,8 +39,13 @@ LONG = 2000
 
 def write(comparison: Comparison, path: str | Path, *, title: str, max_megabytes: float) -> Path:
     """The page of a comparison at ``path``, complete or not at all. MDFError if it cannot be written there."""
-    target = check_target(path, SUFFIXES)
-    text = page(comparison, title=title, max_megabytes=max_megabytes)
+    check_target(path, SUFFIXES)
+    return write_text(path, page(comparison, title=title, max_megabytes=max_megabytes), SUFFIXES)
+
+
+def write_text(path: str | Path, text: str, suffixes: Collection[str]) -> Path:
+    """A text at ``path``, complete or not at all. MDFError if it cannot be written there."""
+    target = check_target(path, suffixes)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -42,17 +42,26 @@ WHOLE = ("factor", "maximum", "mean", "time (s)", "largest shift (mm)")
 class Scores:
     """Columns under construction: by label and image the values per frame; empty where there is none.
 
-    images: by name, loaded. differences: why an image has none, by name.
+    images: by name, loaded. definitions: what the columns mean. reasons: why cells are empty.
     """
 
     def __init__(self, images: Mapping[str, xr.Dataset]) -> None:
         self.images = images
         self.columns: dict[str, dict[str, np.ndarray]] = {}
-        self.notes: list[str] = []
+        self.definitions: list[str] = []
+        self.reasons: list[str] = []
 
-    def say(self, note: str) -> None:
-        if note not in self.notes:
-            self.notes.append(note)
+    @property
+    def notes(self) -> list[str]:
+        return list(dict.fromkeys([*self.definitions, *self.reasons]))
+
+    def define(self, text: str) -> None:
+        self.definitions.append(text)
+
+    def say(self, name: str, lacks: str, reason: object = "") -> None:
+        text = str(reason)
+        said = f" {text[:1].upper()}{text[1:]}." if text else ""
+        self.reasons.append(f"{name}: {lacks}.{said}")
 
     def measure(self, label: str, name: str, values: Callable[[], Any]) -> None:
         """Add a value, or the reason why there is none."""
@@ -60,7 +69,7 @@ class Scores:
         try:
             column[name] = np.atleast_1d(values())
         except ShapeError as reason:
-            self.say(f"{name}: no {label}. {_sentence(str(reason))}")
+            self.say(name, f"no {label}", reason)
 
 
 def factors(scores: Scores, target: xr.Dataset) -> dict[str, float]:
@@ -71,7 +80,7 @@ def factors(scores: Scores, target: xr.Dataset) -> dict[str, float]:
             found[name] = least_squares_factor(image, target)
         except ShapeError as reason:
             found[name] = 1.0
-            scores.say(f"{name}: not scaled. {_sentence(str(reason))}")
+            scores.say(name, "not scaled", reason)
     return found
 
 
@@ -91,7 +100,7 @@ def fidelity(
     shifted = {} if max_shift is None else {k: v for k, v in metrics.items() if v is not nrmse}
     for name, image in images.items():
         if reason := misalignment(image, truth):
-            scores.say(f"{name}: no {', '.join(metrics)}. {_sentence(reason)}")
+            scores.say(name, f"no {', '.join(metrics)}", reason)
             continue
         for label, metric in metrics.items():
             scores.measure(label, name, lambda m=metric, i=image: _per_frame(per_image(m, i, truth)))
@@ -99,12 +108,12 @@ def fidelity(
             _measure_shifted(scores, label, name, metric, image, truth, float(max_shift or 0))
     if labels:
         return
-    scores.say(
+    scores.define(
         f"NRMSE = ‖image − reference‖ / ‖reference‖; PSNR with peak = max |reference|; SSIM with {_window(truth)}, range "
         "= max − min of the reference. Each per frame, then the mean over frames."
     )
     if shifted:
-        scores.say(
+        scores.define(
             f"Best shift: the largest value over shifts of the image up to ±{1e3 * float(max_shift or 0):g} mm along every axis in "
             f"steps of {1e3 * STEP:g} mm (cubic splines, frame by frame). It flatters: a maximum over many, and moving smooths noise."
         )
@@ -127,7 +136,7 @@ def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessin
     for name, image in scores.images.items():
         array = image["concentration"]
         scores.measure("data residual", name, lambda a=array: data_residual(a, problem, grid=grid))
-    scores.say(
+    scores.define(
         f"Data residual = ‖S c − u‖ / ‖u‖ over {problem.operator.n_rows} rows with one preprocessing for all, of images that "
         "are not scaled. A residual below that of the noise is overfitting."
     )
@@ -139,11 +148,11 @@ def magnitudes(scores: Scores) -> None:
     stated = set(units.values())
     suffix = f" ({stated.pop()})" if len(stated) == 1 else ""
     if not suffix:
-        scores.say("Units differ: " + ", ".join(f"{name} in {unit}" for name, unit in units.items()) + ".")
+        scores.define("Units differ: " + ", ".join(f"{name} in {unit}" for name, unit in units.items()) + ".")
     for name, image in scores.images.items():
         values = image["concentration"].values
         if not np.isfinite(values).all():
-            scores.say(f"{name}: {int((~np.isfinite(values)).sum())} values are not finite.")
+            scores.say(name, f"{int((~np.isfinite(values)).sum())} values are not finite")
         scores.columns.setdefault(f"maximum{suffix}", {})[name] = np.array([float(values.max())])
         scores.columns.setdefault(f"mean{suffix}", {})[name] = np.array([float(values.mean())])
         if "seconds" in (made := provenance(image)):
@@ -165,7 +174,7 @@ def tabulated(scores: Scores, generator: np.random.Generator) -> pandas.DataFram
             table[label + LOW] = pandas.Series({name: i.low for name, i in intervals.items()}, dtype=float)
             table[label + HIGH] = pandas.Series({name: i.high for name, i in intervals.items()}, dtype=float)
     if n_frames > 1:
-        scores.say(
+        scores.define(
             f"In brackets: {LEVEL} % bootstrap intervals of the mean over {n_frames} frames. Frames of one object differ by noise "
             "and motion only; the intervals say nothing about other objects."
         )
@@ -182,7 +191,7 @@ def _measure_shifted(
     max_shift: float,
 ) -> None:
     if "contrast" in image.dims:
-        scores.say(f"{name}: no best shift of several contrasts; compare them one by one.")
+        scores.say(name, "no best shift", "it has several contrasts; compare them one by one")
         return
 
     def frame(array: xr.DataArray, i: int) -> xr.DataArray:
@@ -194,7 +203,7 @@ def _measure_shifted(
             for i in range(image.sizes["frame"])
         ]
     except ShapeError as reason:
-        scores.say(f"{name}: no {label} at the best shift. {_sentence(str(reason))}")
+        scores.say(name, f"no {label} at the best shift", reason)
         return
     lengths = np.array([max(1e3 * float(np.linalg.norm(shift)) for _, shift in found)])
     scores.columns.setdefault(f"{label}, best shift", {})[name] = np.array([value for value, _ in found])
@@ -212,7 +221,3 @@ def _window(truth: xr.DataArray) -> str:
         return f"a uniform window of {ssim_window(truth.shape)} voxels"
     except ShapeError:
         return "a uniform window"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."
