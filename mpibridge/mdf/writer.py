@@ -8,11 +8,9 @@ whose checksums tell a damaged header.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from mpibridge.mdf.legacy import repair_shapes
 from mpibridge.mdf.reader import read
 from mpibridge.mdf.schema import SCHEMA, SUFFIXES, TIMES, VERSION
 from mpibridge.mdf.values import check_kinds
+from mpibridge.targets import check_target, replacing
 
 BLOCK_BYTES = 64 * 2**20
 """Arrays are written in blocks of about this size."""
@@ -51,41 +50,12 @@ def write(path: str | Path, dataset: xr.Dataset) -> Path:
     The file appears when it is complete: if anything fails, an existing file stays as it was.
     Raises MDFError if the dataset cannot be an MDF file, naming the entry.
     """
-    target = check_target(path)
+    target = check_target(path, SUFFIXES)
     header, arrays = laid_out(path, dataset)
     header = _completed(path, header)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
+    with replacing(path, SUFFIXES) as temporary:
         _write(path, temporary, header, arrays)
         _verify(path, temporary)
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except (OSError, RuntimeError) as error:  # HDF5 reports a full disk as either
-        raise MDFError(
-            path, None, f"cannot be written ({error})", "check the folder and the space in it"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
-
-
-def check_target(path: str | Path, suffixes: Collection[str] = SUFFIXES) -> Path:
-    """Where a file called ``path`` goes, links followed; MDFError if none can be written there.
-
-    suffixes: of which the name has one; those of MDF are what MPIFiles.jl wants.
-    """
-    target = Path(path).resolve()
-    if target.suffix.lower() not in suffixes:
-        todo = f"pass a name that ends in one of {', '.join(suffixes)}"
-        raise MDFError(path, None, f"ends in {target.suffix!r}", todo)
-    if target.is_dir() or not target.parent.is_dir():
-        found = "is a folder" if target.is_dir() else "lies in a folder that does not exist"
-        raise MDFError(path, None, found, "pass the name of a file in an existing folder")
-    if target.exists() and not (target.stat().st_mode & 0o222 and os.access(target, os.W_OK)):
-        raise MDFError(path, None, "is write-protected", "pass another name or change its permissions")
-    if not os.access(target.parent, os.W_OK):
-        raise MDFError(path, None, "lies in a folder that is write-protected", "pass another folder")
     return target
 
 
@@ -126,8 +96,6 @@ def _write(
                 raise MDFError(
                     path, name, f"cannot be stored ({error})", "numbers and texts are wanted"
                 ) from error
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
 
 
 def _verify(path: str | Path, temporary: Path) -> None:
