@@ -46,7 +46,7 @@ def compare(
     """Compare images: measures, and a report with differences and profiles. Preprocessing is that of the data residual."""
     from mpibridge.comparison import compare
     from mpibridge.comparison.page import LATEX_SUFFIXES, SUFFIXES, write_text
-    from mpibridge.mdf.writer import check_target
+    from mpibridge.targets import check_target
 
     inputs = [*images, *(system_matrix or ()), *(path for path in (reference, scan) if path is not None)]
     for target, suffixes in ((html, SUFFIXES), (latex, LATEX_SUFFIXES)):

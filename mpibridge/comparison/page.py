@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shutil
-import uuid
 import warnings
 from collections.abc import Collection, Mapping
 from math import isfinite
@@ -18,20 +15,21 @@ import xarray as xr
 
 from mpibridge import __version__
 from mpibridge.comparison.pictures import REFERENCE, unit
-from mpibridge.errors import MDFError, MPIBridgeWarning
-from mpibridge.mdf.writer import check_target
+from mpibridge.errors import MPIBridgeWarning
 from mpibridge.metrics import misalignment
 from mpibridge.model import GRID_DIMS
 from mpibridge.plot import COLORMAP
 from mpibridge.provenance import PROVENANCE, provenance
+from mpibridge.targets import check_target, replacing
 
 if TYPE_CHECKING:
     from mpibridge.comparison.result import Comparison
 
 SUFFIXES = (".html", ".htm")
 LATEX_SUFFIXES = (".tex",)
-FOLDER = Path(__file__).parent
-"""Where page.html, page.css and page.js lie."""
+FOLDER = Path(__file__).parent / "report"
+SCRIPTS = ("places", "drawing", "panels", "profile", "controls", "facts")
+"""The parts of the script in `FOLDER`, in the order in which they run."""
 DIVERGING = "RdBu_r"
 LONG = 2000
 """Letters after which a value of the header is cut."""
@@ -45,19 +43,9 @@ def write(comparison: Comparison, path: str | Path, *, title: str, max_megabytes
 
 def write_text(path: str | Path, text: str, suffixes: Collection[str]) -> Path:
     """A text at ``path``, complete or not at all. MDFError if it cannot be written there."""
-    target = check_target(path, suffixes)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
+    with replacing(path, suffixes) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        if target.exists():
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        todo = "check the folder and the space in it"
-        raise MDFError(path, None, f"cannot be written ({error})", todo) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return target
+    return Path(path)
 
 
 def page(comparison: Comparison, *, title: str, max_megabytes: float) -> str:
@@ -85,7 +73,8 @@ def page(comparison: Comparison, *, title: str, max_megabytes: float) -> str:
     # "<" would end the script element where a name contains "</script>".
     data = json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     parts = {"title": escape(title), "data": data}
-    parts |= {kind: (FOLDER / f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")}
+    parts["css"] = (FOLDER / "page.css").read_text(encoding="utf-8")
+    parts["js"] = "\n".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     head, *rest = (FOLDER / "page.html").read_text(encoding="utf-8").split("{{")
     return head + "".join(parts[name] + after for name, after in (part.split("}}", 1) for part in rest))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +105,7 @@ def fidelity(
             scores.say(name, f"no {', '.join(metrics)}", reason)
             continue
         for label, metric in metrics.items():
-            scores.measure(label, name, lambda m=metric, i=image: _per_frame(per_image(m, i, truth)))
+            scores.measure(label, name, partial(_per_frame, metric, image, truth))
         for label, metric in shifted.items():
             _measure_shifted(scores, label, name, metric, image, truth, float(max_shift or 0))
     if labels:
@@ -135,7 +137,13 @@ def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessin
     grid = _placed(problem.grid, scan, calibrations[0])
     for name, image in scores.images.items():
         array = image["concentration"]
-        scores.measure("data residual", name, lambda a=array: data_residual(a, problem, grid=grid))
+        if differs := _other_preprocessing(image, preprocessing):
+            scores.say(
+                name,
+                "the data residual is taken with another preprocessing than the image",
+                f"it has {differs}",
+            )
+        scores.measure("data residual", name, partial(data_residual, array, problem, grid=grid))
     scores.define(
         f"Data residual = ‖S c − u‖ / ‖u‖ over {problem.operator.n_rows} rows with one preprocessing for all, of images that "
         "are not scaled. A residual below that of the noise is overfitting."
@@ -211,9 +219,22 @@ def _measure_shifted(
     column[name] = np.maximum(column.get(name, lengths), lengths)
 
 
-def _per_frame(values: np.ndarray) -> np.ndarray:
-    """The mean over contrasts of ([contrast,] frame)."""
+def _per_frame(metric: Callable[..., float], image: xr.DataArray, truth: xr.DataArray) -> np.ndarray:
+    """The mean over contrasts of every frame's value, (frame,)."""
+    values = per_image(metric, image, truth)
     return values.reshape(-1, values.shape[-1]).mean(0)
+
+
+def _other_preprocessing(image: xr.Dataset, preprocessing: Preprocessing) -> str:
+    """What an image was reconstructed with, where it differs from ``preprocessing``."""
+    made = provenance(image).get("preprocessing")
+    if not isinstance(made, dict):
+        return ""
+    here = json.loads(json.dumps(preprocessing.plain(), default=str))
+    differing = [name for name in {**made, **here} if made.get(name) != here.get(name)]
+    return ", ".join(
+        f"{name} {made.get(name, 'default')}, not {here.get(name, 'default')}" for name in differing
+    )
 
 
 def _window(truth: xr.DataArray) -> str:
