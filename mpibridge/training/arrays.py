@@ -1,0 +1,161 @@
+"""`Arrays`: pairs of the user's own; `Recordings`: scans and the images they should give."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from mpibridge.acquisition import Acquisition, acquisition_of
+from mpibridge.errors import SettingsError, ShapeError
+from mpibridge.execution import n_frames
+from mpibridge.fingerprint import fingerprint
+from mpibridge.pipeline import PROBLEMS
+from mpibridge.plugin import SpectralProblem, TrainablePlugin
+from mpibridge.preprocessing import Preprocessing
+from mpibridge.reading import read
+from mpibridge.training.data import TRAINING, VALIDATION, Data, Pair, Pairs, random, signals, take, with_signals
+
+File = str | Path | xr.Dataset
+
+
+@dataclass(frozen=True)
+class Arrays(Data):
+    """A problem with many frames, and the image of each.
+
+    problem: of the kind the method takes, NumPy arrays. target: (frame, z, y, x). acquisition: what it was recorded with;
+    None: the weights are then for whoever passes them. licence and origin of the data are the user's to know.
+    """
+
+    problem: Any
+    target: Any
+    validation: float = 0.1  # share of the frames that is held out, from 0 to below 1
+    acquisition: Acquisition | None = None
+
+    def __post_init__(self) -> None:
+        target = np.asarray(self.target, np.float32)
+        object.__setattr__(self, "target", target)
+        if not 0 <= self.validation < 1:
+            raise SettingsError(f"validation must lie from 0 to below 1, found {self.validation!r}")
+        wanted = (n_frames(self.problem), *self.problem.grid.shape)
+        if target.shape != wanted:
+            raise ShapeError(f"target is {target.shape}, (frame, z, y, x) = {wanted} is wanted for this problem")
+        for name, values in {**signals(self.problem), "target": target}.items():
+            if not np.isfinite(values).all():
+                frame = int(np.argwhere(~np.isfinite(values))[0][0])
+                raise ShapeError(f"{name} holds values that are not finite in frame {frame}; leave such frames out")
+
+    def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
+        if not isinstance(self.problem, cls.takes):
+            raise SettingsError(
+                f"plugin {cls.name!r} takes a {cls.takes.__name__}, found {type(self.problem).__name__}"
+            )
+        return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": self._digest()})
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for values in (*signals(self.problem).values(), self.target):
+            digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+        return digest.hexdigest()
+
+
+class ArrayPairs(Pairs):
+    """Frames in a random order, each once before any comes again. Which are held out depends on the seed alone."""
+
+    def __init__(
+        self, data: Arrays, preprocessing: Preprocessing, seed: int, description: dict[str, Any]
+    ) -> None:
+        total = len(data.target)
+        order = random(seed, VALIDATION).permutation(total)
+        n_held_out = round(data.validation * total)
+        if data.validation and total > 1:
+            n_held_out = min(max(n_held_out, 1), total - 1)
+        self.held_out, self.kept = np.sort(order[:n_held_out]), np.sort(order[n_held_out:])
+        self.pair: Pair = (data.problem, data.target)
+        self.example = take(self.pair, slice(0, 1))[0]
+        self.acquisition = data.acquisition
+        self.preprocessing = preprocessing
+        self.description = {**description, "frames": len(self.kept), "validation": n_held_out}
+
+    def batch(self, seed: int, number: int, size: int) -> Pair:
+        place = np.arange(number * size, (number + 1) * size)
+        rounds, within = np.divmod(place, len(self.kept))
+        orders = {r: random(seed, TRAINING, r).permutation(self.kept) for r in np.unique(rounds)}
+        chosen = np.array([orders[r][i] for r, i in zip(rounds, within, strict=True)])
+        return take(self.pair, chosen)
+
+    def validation(self, seed: int) -> Pair | None:
+        return take(self.pair, self.held_out) if len(self.held_out) else None
+
+
+@dataclass(frozen=True)
+class Recordings(Data):
+    """Scans, and the images they should give.
+
+    recordings: pairs of a scan and its image, paths or datasets (an MDF reconstruction, or what `mpibridge.reconstruct`
+    returns); the image has the frames of the scan after preprocessing, or one for all of them. system_matrix: the
+    calibration, for methods that need one.
+    """
+
+    recordings: Sequence[tuple[File, File]]
+    system_matrix: File | None = None
+    validation: float = 0.1  # share of the frames that is held out, from 0 to below 1
+
+    def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
+        if not len(self.recordings):
+            raise SettingsError("there are no recordings; pass pairs (scan, image)")
+        calibrations = [] if self.system_matrix is None else [_opened(self.system_matrix)]
+        if cls.takes is SpectralProblem and not calibrations:
+            raise SettingsError(f"plugin {cls.name!r} needs a calibration; pass Recordings(…, system_matrix=…)")
+        pairs: list[Pair] = []
+        described = []
+        for scan, image in ((_opened(one), _opened(other)) for one, other in self.recordings):
+            problem = PROBLEMS[cls.takes](scan, calibrations, preprocessing)
+            pairs.append((problem, _target(image, problem)))
+            described.append([fingerprint(scan), fingerprint(image)])
+        first = pairs[0][0]
+        for problem, _ in pairs[1:]:
+            if not problem.grid.almost_equal(first.grid):
+                raise ShapeError(f"the recordings lie on {first.grid} and on {problem.grid}; choose one grid")
+        joined = {
+            name: np.concatenate([getattr(problem, name) for problem, _ in pairs]) for name in signals(first)
+        }
+        target = np.concatenate([target for _, target in pairs])
+        recording = calibrations[0] if calibrations else _opened(self.recordings[0][0])
+        arrays = Arrays(
+            with_signals(first, joined), target, self.validation, acquisition_of(recording, first.grid)
+        )
+        said = {"kind": "recordings", "files": described}
+        if calibrations:
+            said["system_matrix"] = fingerprint(calibrations[0])
+        return ArrayPairs(arrays, preprocessing, seed, said)
+
+
+def _opened(file: File) -> xr.Dataset:
+    return file if isinstance(file, xr.Dataset) else read(file)
+
+
+def _target(image: xr.Dataset, problem: Any) -> np.ndarray:
+    """The image of every frame of a problem (frame, z, y, x)."""
+    if "concentration" not in image:
+        raise SettingsError(
+            f"{image.attrs.get('source', 'a dataset')} is no image: it holds {list(image.data_vars)}, "
+            "'concentration' is wanted"
+        )
+    values = image["concentration"]
+    if "contrast" in values.dims:
+        raise NotImplementedError("training on images with several contrasts")
+    shape = (n_frames(problem), *problem.grid.shape)
+    found = np.asarray(values.values, np.float32)
+    found = found if found.ndim == 4 else found[None]
+    if found.shape[1:] != shape[1:] or found.shape[0] not in (1, shape[0]):
+        raise ShapeError(
+            f"the image is {found.shape}, the scan gives {shape} (frame, z, y, x): average frames "
+            "(Preprocessing(averages=…)) or choose the grid (Preprocessing(grid=…))"
+        )
+    return np.ascontiguousarray(np.broadcast_to(found, shape))

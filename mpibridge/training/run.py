@@ -1,0 +1,335 @@
+"""`train`: data + plugin → weights, in a folder that a killed run goes on from."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mpibridge
+from mpibridge import registry
+from mpibridge import weights as trained
+from mpibridge.device import resolve_device
+from mpibridge.errors import SettingsError, WeightsError
+from mpibridge.execution import build_network, execute
+from mpibridge.fingerprint import file_fingerprint
+from mpibridge.metrics import bootstrap, nrmse, per_image, psnr
+from mpibridge.plugin import Report, TrainablePlugin, make_settings
+from mpibridge.preprocessing import Preprocessing
+from mpibridge.progress import reporting, silent
+from mpibridge.training import job
+from mpibridge.training.data import TEST, Pairs, random, take
+from mpibridge.training.settings import Training
+from mpibridge.training.sources import as_data
+
+if TYPE_CHECKING:
+    from mpibridge.training.module import Loop
+    from mpibridge.training.record import Record
+
+WEIGHTS = trained.FILE_NAME
+
+
+def train(
+    plugin: str,
+    *,
+    data: Any,
+    out: str | Path,
+    training: Training | None = None,
+    preprocessing: Preprocessing | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: bool | Report | None = None,
+    **settings: Any,
+) -> trained.Weights:
+    """Weights of a method, trained.
+
+    data: a preset or its name, a calibration, ``(problem, target)``, or `Simulated`, `Arrays` or `Recordings` of
+    `mpibridge.training`. out: folder for ``weights.safetensors``, ``history.csv`` and the checkpoint; if it holds this run
+    unfinished, the run goes on, with the numbers of one that was never interrupted. preprocessing: what scans go through; it is
+    stored with the weights. weights: start from these. settings: the plugin's own.
+
+    Returns the weights that did best on held-out pairs, or the last ones without such; they are moving averages unless
+    ``Training(average=0)``. ``mpibridge.reconstruct(…, weights=out)`` uses them.
+    Raises SettingsError (also if the loss is not finite), PluginError, WeightsError; KeyboardInterrupt says how to go on.
+
+    >>> train("polish", data="openmpi-2d", out="runs/polish")  # doctest: +SKIP
+    """
+    training = Training() if training is None else training
+    preprocessing = Preprocessing() if preprocessing is None else preprocessing
+    cls = _trainable(plugin, settings)
+    for name, value, wanted in (
+        ("training", training, Training),
+        ("preprocessing", preprocessing, Preprocessing),
+    ):
+        if not isinstance(value, wanted):
+            raise SettingsError(f"{name} must be mpibridge.{wanted.__name__}(…), found {value!r}")
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise SettingsError(f"seed must be a whole number of at least 0, found {seed!r}")
+    where = resolve_device(device)
+    _check_machine(training, where)
+    start = None if weights is None else _start(cls, weights, settings, Path(out))
+    if start is not None:
+        settings = dict(trained.with_network(cls, settings, start))
+    method = cls(make_settings(cls, settings))
+    pairs = as_data(data).pairs(cls, preprocessing, int(seed))
+    if training.patience is not None and pairs.validation(int(seed)) is None:
+        raise SettingsError("patience needs held-out pairs; the data have none (validation)")
+    folder = Path(out)
+    job.claim(
+        folder,
+        {
+            "plugin": plugin,
+            "settings": asdict(method.settings),
+            "preprocessing": _plain(pairs.preprocessing),
+            "data": pairs.description,
+            "training": training.decisive(),
+            "seed": int(seed),
+            "weights": None if start is None else file_fingerprint(start.path),
+        },
+    )
+    method.network = build_network(method, pairs.example, int(seed))
+    if start is not None:
+        start.load_into(method.network)
+    with reporting(progress) as report:
+        _run(method, pairs, training, folder, where, int(seed), start, report)
+    return trained.read(folder)
+
+
+def _run(
+    method: TrainablePlugin[Any],
+    pairs: Pairs,
+    training: Training,
+    folder: Path,
+    where: str,
+    seed: int,
+    start: trained.Weights | None,
+    report: Report,
+) -> None:
+    """Train, or go on; then say how good the best weights are."""
+    reached = job.checkpoint(folder)
+    with _quiet():
+        import torch
+        from lightning.pytorch import Trainer
+        from lightning.pytorch.callbacks import EarlyStopping
+
+        from mpibridge.training.module import Loop
+        from mpibridge.training.record import CHECKPOINT, Record
+
+        def header(record: Record) -> trained.WeightsHeader:
+            step, loss = record.best
+            said = {
+                **asdict(training),
+                "step": step,
+                "device": where,
+                "seconds": round(record.elapsed, 1),
+                "started_from": None if start is None else start.path.name,
+            }
+            return trained.WeightsHeader(
+                plugin=method.name,
+                version=mpibridge.__version__,
+                settings=asdict(method.settings),
+                preprocessing=_plain(pairs.preprocessing),
+                acquisition=None if method.serves_any_acquisition else pairs.acquisition,
+                data=pairs.description,
+                training=said,
+                seed=seed,
+                metrics={} if loss is None else {"validation_loss": loss},
+                created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            )
+
+        def save(loop: Loop, record: Record) -> None:
+            trained.save(folder / WEIGHTS, loop.result, header(record))
+
+        loop = Loop(method, pairs, training, seed)
+        record = Record(folder, training.steps, save, report)
+        callbacks: list[Any] = [record]
+        if training.patience is not None:
+            callbacks.append(
+                EarlyStopping(
+                    "validation_loss",
+                    patience=training.patience,
+                    check_finite=False,  # `Record` tells which step it was
+                    check_on_train_epoch_end=False,
+                )
+            )
+        if reached is not None:
+            record.load_state_dict(reached["callbacks"][record.state_key])
+        remaining = training.steps - (0 if reached is None else reached["global_step"])
+        done = record.stopped or remaining <= 0
+        if done and "frames" in trained.read(folder).header.metrics:
+            return
+        if not done:
+            n_cuda = range(torch.cuda.device_count())
+            with torch.random.fork_rng(devices=n_cuda), _interruptible(folder, record):
+                trainer = Trainer(
+                    **_machine(training, where),
+                    precision=training.precision,
+                    max_epochs=len(record.rows) + -(-remaining // training.validate_every),
+                    gradient_clip_val=training.clip or None,
+                    callbacks=callbacks,
+                    logger=_logger(training, folder),
+                    log_every_n_steps=1,
+                    default_root_dir=folder,
+                    num_sanity_val_steps=0,
+                    reload_dataloaders_every_n_epochs=1,
+                    use_distributed_sampler=False,
+                    enable_checkpointing=False,
+                    enable_progress_bar=False,
+                    enable_model_summary=False,
+                )
+                trainer.fit(
+                    loop, ckpt_path=None if reached is None else folder / CHECKPOINT, weights_only=True
+                )
+            if not trainer.is_global_zero:
+                trainer.strategy.barrier()
+                return
+        method.network = loop.network.cpu()
+        final = trained.read(folder)
+        final.load_into(method.network)
+        metrics = _metrics(method, pairs, training, where, seed)
+        full = header(record)
+        trained.save(
+            folder / WEIGHTS, method.network, replace(full, metrics={**full.metrics, **metrics})
+        )
+        if not done:
+            trainer.strategy.barrier()
+
+
+def _trainable(plugin: str, settings: dict[str, Any]) -> type[TrainablePlugin]:
+    cls = registry.load(plugin)
+    make_settings(cls, settings)
+    if not issubclass(cls, TrainablePlugin):
+        known = ", ".join(_trainable_names()) or "none is installed"
+        raise SettingsError(f"plugin {plugin!r} has nothing to train; those that learn: {known}")
+    return cls
+
+
+def _trainable_names() -> Iterator[str]:
+    from mpibridge.errors import PluginError
+
+    for name, entry in registry.plugins().items():
+        try:
+            if issubclass(entry.load(), TrainablePlugin):
+                yield name
+        except PluginError:
+            continue  # whoever loads it is told
+
+
+def _start(
+    cls: type[TrainablePlugin], path: str | Path, settings: dict[str, Any], out: Path
+) -> trained.Weights:
+    """The weights to start from. The acquisition may be another one: that is what one tunes them for."""
+    found = trained.read(path)
+    if found.header.plugin != cls.name:
+        raise WeightsError(
+            f"{found.path}: weights of plugin {found.header.plugin!r}, not of {cls.name!r}"
+        )
+    if found.path.resolve() == (out / WEIGHTS).resolve():
+        raise SettingsError(
+            f"weights={path!s} is what this run writes; leave it out to go on with the run, or choose another folder"
+        )
+    fixed = trained.with_network(cls, {}, found)
+    for name, value in fixed.items():
+        if name in settings and settings[name] != value:
+            raise WeightsError(f"{found.path}: trained with {name}={value!r}, not {settings[name]!r}")
+    return found
+
+
+def _check_machine(training: Training, where: str) -> None:
+    if training.precision == "16-mixed" and where == "cpu":
+        raise SettingsError("precision 16-mixed needs a GPU; bf16-mixed and 32 work on the CPU")
+    if training.log == "tensorboard" and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+        raise SettingsError('log="tensorboard" needs the package tensorboard: pip install tensorboard')
+
+
+def _machine(training: Training, where: str) -> dict[str, Any]:
+    """Lightning's words for devices."""
+    if where == "cpu":
+        places: Any = training.devices
+    else:
+        places = [int(where.partition(":")[2])] if training.devices == 1 else training.devices
+    return {
+        "accelerator": "cpu" if where == "cpu" else "gpu",
+        "devices": places,
+        "strategy": "ddp" if training.devices > 1 else "auto",
+    }
+
+
+def _logger(training: Training, folder: Path) -> Any:
+    if training.log != "tensorboard":
+        return False
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(folder, name="tensorboard", version="")
+
+
+def _metrics(
+    method: TrainablePlugin[Any], pairs: Pairs, training: Training, where: str, seed: int
+) -> dict[str, float]:
+    """NRMSE and PSNR (dB) of images of held-out pairs, means with 95 % bootstrap intervals over the images."""
+    held_out = pairs.test(seed, training.evaluate) if training.evaluate else None
+    if held_out is None:
+        return {}
+    shown = np.flatnonzero(held_out[1].any((1, 2, 3)))
+    if not len(shown):
+        return {}
+    problem, target = take(held_out, shown)
+    result = execute(method, problem, generator=random(seed, TEST, 1), report=silent, device=where)
+    found: dict[str, float] = {"frames": len(shown)}
+    for name, metric in (("nrmse", nrmse), ("psnr", psnr)):
+        interval = bootstrap(per_image(metric, result.image, target), generator=random(seed, TEST, 2))
+        if np.isfinite(interval.mean):
+            found[name] = interval.mean
+        if np.isfinite([interval.low, interval.high]).all():
+            found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return found
+
+
+def _plain(preprocessing: Preprocessing) -> dict[str, Any]:
+    return preprocessing.plain()
+
+
+@contextmanager
+def _interruptible(folder: Path, record: Record) -> Iterator[None]:
+    """Ctrl-C as KeyboardInterrupt that says how to go on: Lightning makes an exit of it and switches Ctrl-C off."""
+    main = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as left:
+        if not isinstance(left.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, main)
+        step = record.rows[-1][0] if record.rows else 0
+        raise KeyboardInterrupt(
+            f"stopped; {folder} holds the run up to step {step}, and the same call goes on from there"
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice: it is about loaders, loggers and devices, which are chosen here on purpose."""
+    with warnings.catch_warnings():  # of what it imports
+        warnings.simplefilter("ignore")
+        import lightning.pytorch  # noqa: F401 - sets the levels of its loggers
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning(\.|$)")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
