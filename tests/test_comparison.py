@@ -104,6 +104,7 @@ def test_without_reference_differences_are_to_the_first():
     assert found.table["difference to first (relative)"].tolist() == pytest.approx([0, 1])
     assert "NRMSE" not in found.table
     assert any("no reference" in note for note in found.notes)
+    assert "difference to first (relative)" not in mb.compare({"first": picture(1)}).table
 
 
 def test_several_contrasts_are_averaged():

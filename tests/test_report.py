@@ -312,17 +312,17 @@ def test_the_profile_follows_its_ends(show):
 def test_typed_ends_and_values_of_the_profile(show):
     image = picture(1)
     page = show(mb.compare({"one": image}))
-    for i, text in enumerate(("-6", "1.5", "6", "-4.5")):
+    for i, text in enumerate(("-5.4", "1.5", "6.6", "-4.5")):
         page.locator("#ends input").nth(i).fill(text)
         page.locator("#ends input").nth(i).press("Enter")
     page.locator("h1").click()
     settle(page)
-    assert line(page) == [-6, 1.5, 6, -4.5]
+    assert line(page) == [-5.4, 1.5, 6.6, -4.5]
     page.locator("#chart").scroll_into_view_if_needed()
     box = page.locator("#chart").bounding_box()
     page.mouse.move(box["x"] + 52 + (box["width"] - 64) / 4, box["y"] + 100)
     settle(page)
-    expected = float(image.concentration.isel(frame=0, z=0).interp(x=-3e-3, y=0.0))
+    expected = float(image.concentration.isel(frame=0, z=0).interp(x=-2.4e-3, y=0.0))
     assert value(page.locator("#legend .value").text_content()) == pytest.approx(expected, abs=5e-3)
     curve = chart(page)
     page.locator("#legend input").uncheck()
@@ -333,7 +333,7 @@ def test_typed_ends_and_values_of_the_profile(show):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowUp")
     settle(page)
-    assert line(page) == [-4, 1.5, 6, -1.5]
+    assert line(page) == [-3.4, 1.5, 6.6, -1.5]
 
 
 def test_the_table_sorts(show):

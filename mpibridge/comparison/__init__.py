@@ -61,13 +61,13 @@ def compare(
     scores = Scores(pictures)
     fitted = factors(scores, target) if scale else dict.fromkeys(pictures, 1.0)
     scaled = {name: pictures[name]["concentration"] * factor for name, factor in fitted.items()}
-    if truth is None:
+    if truth is None and len(pictures) > 1:
         label = f"difference to {next(iter(pictures))} (relative)"
         fidelity(scores, scaled, target["concentration"], {label: FIRST})
         scores.define(
             f"{label} = ‖image − first‖ / ‖first‖; there is no reference, so nothing says which image is better."
         )
-    else:
+    elif truth is not None:
         fidelity(scores, scaled, target["concentration"], max_shift=max_shift)
     if scale:
         scores.columns["factor"] = {name: np.array([factor]) for name, factor in fitted.items()}
