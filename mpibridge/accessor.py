@@ -1,13 +1,19 @@
-"""``dataset.mpi``: what the header of a scan, a calibration or an image says, in the words of the field."""
+"""``dataset.mpi``: what the header of a scan, a calibration or an image says, in the words of the field, and pictures."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+import mpibridge
 from mpibridge.errors import MDFError
 from mpibridge.mdf.header import Header, dataset_grid
 from mpibridge.model import Grid
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @xr.register_dataset_accessor("mpi")
@@ -48,3 +54,18 @@ class MPIAccessor:
         if "frequency" in self._dataset.coords:
             return self._dataset["frequency"].values
         return self.header.frequencies
+
+    def plot(self, view: str | None = None, **options: Any) -> Figure:
+        """The picture that fits: the frames of an image, the spectrum of a scan, the SNR of a calibration.
+
+        view: ``"image"`` or ``"slices"``; ``"spectrum"`` or ``"signal"``; ``"snr"``, ``"snr_map"`` or
+        ``"system_matrix"``. options: of the function of that name in `mpibridge.plot`. Raises ShapeError, SettingsError.
+        """
+        return mpibridge.plot.draw(self._dataset, view, **options)
+
+    def plot_slices(self, **options: Any) -> Figure:
+        """The three orthogonal slices of a volume, through its largest value or ``position=(x, y, z)`` in metres.
+
+        options: of `mpibridge.plot.slices`. ShapeError if the dataset is no volume.
+        """
+        return mpibridge.plot.slices(self._dataset, **options)

@@ -39,18 +39,30 @@ def validate(file: File) -> None:
     show(f"{file}: no problem found")
 
 
-@app.command()
+@app.command(epilog="Example: mpibridge convert image.mdf image.nii.gz")
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="a Bruker folder, an IMT or an MDF file")],
-    target: Annotated[Path, typer.Argument(metavar="TARGET", help="MDF file to write")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="an MDF, NetCDF or IMT file, or a Bruker folder")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="file to write: .mdf, .nii, .nii.gz, .nc, .png, .pdf, .svg or .jpg"
+        ),
+    ],
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="an option of MPIFiles.jl saveasMDF, e.g. SNRThresh=2.0"
+            "--set",
+            metavar="NAME=VALUE",
+            help="for MDF an option of MPIFiles.jl saveasMDF (SNRThresh=2.0), for a picture one of plot.draw (view=slices)",
         ),
     ] = None,
 ) -> None:
-    """Write a Bruker folder, an IMT file or any MDF file as MDF, by MPIFiles.jl (needs Julia)."""
+    """Write a file in another format: MDF, NIfTI, NetCDF or a picture, as its name says.
+
+    Bruker folders, IMT files and options of saveasMDF need Julia.
+    """
     from mpibridge.files import convert
 
     refuse_inputs(target, [source])

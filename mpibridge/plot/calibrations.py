@@ -161,6 +161,6 @@ def _headings(calibration: xr.Dataset, rows: Rows) -> list[str]:
         if factors[i, 3] >= 0:
             below.append(f"m = ({', '.join(str(m) for m in factors[i, driven])})")
         if np.isfinite(ratios[i]):
-            below.append(f"SNR {ratios[i]:.3g}")
+            below.append(f"SNR {ratios[i]:.0f}" if ratios[i] >= 100 else f"SNR {ratios[i]:.1f}")
         headings.append("\n".join([heading, ", ".join(below)]) if below else heading)
     return headings

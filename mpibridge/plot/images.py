@@ -112,7 +112,7 @@ def slices(
         axis.axvline(where[horizontal], color="w", linewidth=0.6, alpha=0.7)
         axis.set_title(f"{across} = {where[across]:.1f} {unit}", fontsize=style.TITLE)
         axes.append(axis)
-    figure.colorbar(mappable, ax=axes, label=f"concentration\n({_unit(array)})")
+    figure.colorbar(mappable, ax=axes, aspect=40, label=f"concentration\n({_unit(array)})")
     return figure
 
 
