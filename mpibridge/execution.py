@@ -73,6 +73,17 @@ def take_frames(problem: Any, frames: slice | Sequence[int] | np.ndarray) -> Any
     return replace(problem, **taken)
 
 
+def joined_frames(problems: Sequence[Any]) -> Any:
+    """Problems that differ in their frames only as one: the inverse of `take_frames`."""
+    first = problems[0]
+    names = [name for name in SIGNALS if hasattr(first, name)]
+    if isinstance(first, SpectralProblem) and first.noise is not None and first.noise.ndim == 2:
+        names.append("noise")
+    return replace(
+        first, **{name: np.concatenate([getattr(problem, name) for problem in problems]) for name in names}
+    )
+
+
 def _batch_size(method: Plugin[Any], problem: Any, total: int, device: str, memory: int | None) -> int:
     each = method.bytes_per_frame(problem)
     if each <= 0:

@@ -152,7 +152,7 @@ def reconstruct(
             result = execute(method, problem, generator=generator, report=report, device=where)
     provenance |= {"device": where, "seconds": time.perf_counter() - started}
     calibrated = method.takes in CALIBRATED
-    grid = _placed(problem.grid, scan, calibrations[0]) if calibrated else problem.grid
+    grid = placed_grid(problem.grid, scan, calibrations[0]) if calibrated else problem.grid
     knows_places = not calibrated or calibration_grid(calibrations[0]) is not None
     return _image(scan, preprocessing, grid, result, provenance, labelled=knows_places)
 
@@ -240,7 +240,7 @@ def _image(
     )
 
 
-def _placed(grid: Grid, scan: xr.Dataset, calibration: xr.Dataset) -> Grid:
+def placed_grid(grid: Grid, scan: xr.Dataset, calibration: xr.Dataset) -> Grid:
     """A calibrated grid where the scan saw it: scaled by the gradients, at the focus field.
 
     At another gradient the field-free point moves more or less per tesla. MPIReco.jl 0.9.7 centres the axes on the focus

@@ -17,6 +17,7 @@ from mpibridge.acquisition import Acquisition
 from mpibridge.errors import WeightsError
 from mpibridge.plugin import TrainablePlugin
 from mpibridge.registry import plugins
+from mpibridge.targets import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -145,18 +146,14 @@ def read(path: str | Path, origin: str = "given") -> Weights:
 
 
 def save(path: str | Path, network: torch.nn.Module, header: WeightsHeader) -> Path:
-    """Write weights to a file, all or nothing; missing folders are made."""
+    """Write weights to a file, all or nothing; missing folders are made. MDFError if it cannot be written."""
     from safetensors.torch import save as packed
 
     path = Path(path)
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path, (SUFFIX,)) as unfinished:
         unfinished.write_bytes(packed(tensors, {KEY: header.to_json()}))
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path
 
 
@@ -168,12 +165,8 @@ def install(path: str | Path) -> Path:
     kind = "-".join(str(weights.header.settings[s]) for s in _network_settings(weights.header))
     target = store() / f"{name}{'-' if kind else ''}{kind}{SUFFIX}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
+    with replacing(target, (SUFFIX,)) as unfinished:
         unfinished.write_bytes(weights.path.read_bytes())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return target
 
 

@@ -123,7 +123,7 @@ def fidelity(
 
 def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessing: Preprocessing) -> None:
     """‖S c − u‖ / ‖u‖ of every image as it was reconstructed. SettingsError without a system matrix."""
-    from mpibridge.pipeline import _placed
+    from mpibridge.pipeline import placed_grid
     from mpibridge.problems import spectral_problem
 
     given = scan.attrs.get("system_matrix") if system_matrix is None else system_matrix
@@ -134,7 +134,7 @@ def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessin
     several: Sequence[Any] = given if isinstance(given, list | tuple) else [given]
     calibrations = [read(c) if isinstance(c, str | Path) else c for c in several]
     problem = spectral_problem(scan, calibrations, preprocessing)
-    grid = _placed(problem.grid, scan, calibrations[0])
+    grid = placed_grid(problem.grid, scan, calibrations[0])
     for name, image in scores.images.items():
         array = image["concentration"]
         if differs := _other_preprocessing(image, preprocessing):
