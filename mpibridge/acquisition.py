@@ -70,9 +70,21 @@ class Acquisition:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Acquisition:
-        """The inverse of `plain`; TypeError if a name is unknown or missing."""
+        """The inverse of `plain`; TypeError or ValueError if a name is unknown or missing or a value is none of its kind."""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"an acquisition is a mapping, found {values!r}")
         tupled: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**tupled)
+        found = cls(**tupled)
+        for name, value in asdict(found).items():
+            is_sound = (
+                isinstance(value, str)
+                if name in ("scanner", "tracer")
+                else not isinstance(value, str) and np.isfinite(np.asarray(value, float)).all()
+            )
+            if not is_sound or isinstance(value, tuple) != (cls.__annotations__[name].startswith("tuple")):
+                raise TypeError(f"{name} is {value!r}")
+        _ = found.grid  # raises ShapeError, a ValueError
+        return found
 
     def plain(self) -> dict[str, Any]:
         """Values that JSON can hold."""

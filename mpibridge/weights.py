@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
@@ -65,9 +66,13 @@ class WeightsHeader:
         if values["format"] != FORMAT:
             raise ValueError(f"format {values['format']}; this mpibridge reads {FORMAT}")
         acquisition = values.pop("acquisition")
-        header = cls(**values, acquisition=acquisition and Acquisition.from_plain(acquisition))
-        if not (isinstance(header.plugin, str) and isinstance(header.settings, dict)):
-            raise TypeError("plugin must be a name and settings a mapping")
+        known = None if acquisition is None else Acquisition.from_plain(acquisition)
+        header = cls(**values, acquisition=known)
+        if not isinstance(header.plugin, str):
+            raise TypeError(f"plugin must be a name, found {header.plugin!r}")
+        for name in ("settings", "preprocessing", "data", "training", "metrics"):
+            if not isinstance(getattr(header, name), dict):
+                raise TypeError(f"{name} must be a mapping, found {getattr(header, name)!r}")
         return header
 
 
@@ -141,7 +146,7 @@ def read(path: str | Path, origin: str = "given") -> Weights:
         raise WeightsError(f"{path}: no weights of mpibridge, their header is missing")
     try:
         return Weights(path, WeightsHeader.from_json(text), origin)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WeightsError(f"{path}: the header of these weights is not readable ({error})") from error
 
 
@@ -163,7 +168,9 @@ def install(path: str | Path) -> Path:
     serves = weights.header.acquisition
     name = f"{weights.header.plugin}-{'any' if serves is None else serves.fingerprint}"
     kind = "-".join(str(weights.header.settings[s]) for s in _network_settings(weights.header))
-    target = store() / f"{name}{'-' if kind else ''}{kind}{SUFFIX}"
+    # Both come from the file: nothing in them may lead out of the store.
+    name = re.sub(r"[^\w.+-]+", "_", f"{name}{'-' if kind else ''}{kind}").lstrip(".")
+    target = store() / f"{name}{SUFFIX}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target, (SUFFIX,)) as unfinished:
         unfinished.write_bytes(weights.path.read_bytes())
