@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpibridge import metrics, plot, registry, simulate
+    from mpibridge import metrics, plot, registry, simulate, training
     from mpibridge.comparison import Comparison, compare
     from mpibridge.errors import (
         FileError,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mpibridge.pipeline import reconstruct
     from mpibridge.preprocessing import Preprocessing
     from mpibridge.registry import plugins
+    from mpibridge.training import Training, train
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ __all__ = [
     "Preprocessing",
     "SettingsError",
     "ShapeError",
+    "Training",
     "WeightsError",
     "__version__",
     "compare",
@@ -69,6 +71,8 @@ __all__ = [
     "registry",
     "save",
     "simulate",
+    "train",
+    "training",
     "validate",
 ]
 
@@ -83,6 +87,8 @@ _MODULE_OF = {
     "Preprocessing": "preprocessing",
     "find_calibration": "matching",
     "plugins": "registry",
+    "train": "training.run",
+    "Training": "training.settings",
     "Grid": "model",
     **dict.fromkeys(
         (
@@ -103,7 +109,7 @@ _MODULE_OF = {
     ),
 }
 """Where a public name lives; its module is imported when the name is first used."""
-_MODULES = ("metrics", "plot", "registry", "simulate")
+_MODULES = ("metrics", "plot", "registry", "simulate", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """The command line: one module per kind of command; `application` holds what they share."""
 
-from mpibridge.cli import comparison, files, machine, methods, simulation
+from mpibridge.cli import comparison, files, machine, methods, simulation, training
 from mpibridge.cli.application import app
 
-__all__ = ["app", "comparison", "files", "machine", "methods", "simulation"]
+__all__ = ["app", "comparison", "files", "machine", "methods", "simulation", "training"]

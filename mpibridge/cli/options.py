@@ -1,4 +1,4 @@
-"""Settings as options of the command line: one flag per field of `Preprocessing`, and the settings of a plugin."""
+"""Settings as options of the command line: one flag per field of a settings dataclass, and the settings of a plugin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ PLUGIN = "kaczmarz"
 class TakesSettings(TyperCommand):
     """A command whose plugin's settings are options, too: ``--iterations 3`` is ``--set iterations=3``.
 
-    A setting that is called like an option of the command itself needs ``--set``.
+    The plugin is what the option or the argument called ``plugin`` says. A setting that is called like an option of the
+    command itself needs ``--set``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -69,23 +70,32 @@ class TakesSettings(TyperCommand):
 
         parser = self.make_parser(ctx)
         parser.ignore_unknown_options = True
-        given, *_ = parser.parse_args(list(args))
-        cls = registry.load(given.get("plugin", PLUGIN))
+        given, rest, _ = parser.parse_args(list(args))
+        # An argument may stand behind options that are not known yet, with their values in its place.
+        words = [word for word in (given.get("plugin"), *rest, PLUGIN) if isinstance(word, str)]
+        cls = registry.load(next((word for word in words if word in registry.plugins()), words[0]))
         return {setting.name: setting.type for setting in settings.describe(cls.Settings)}
 
 
 def preprocessing_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give ``command`` one option per field of `Preprocessing`; it receives them as ``preprocessing``."""
-    hints = get_type_hints(Preprocessing)
-    texts = {setting.name: setting.text for setting in settings.describe(Preprocessing)}
+    return settings_flags(Preprocessing, "preprocessing", _preprocessing)(command)
+
+
+def settings_flags(
+    cls: type, name: str, build: Callable[[dict[str, Any]], Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per field of a settings dataclass; it receives ``name``, built of those that were given."""
+    hints = get_type_hints(cls)
+    texts = {setting.name: setting.text for setting in settings.describe(cls)}
     options = []
-    for field in fields(Preprocessing):
+    for field in fields(cls):
         kinds = [kind for kind in get_args(hints[field.name]) or (hints[field.name],) if kind is not NoneType]
         kind: Any = kinds[0] if kinds[0] in (bool, int, float) else str
         default = field.default if field.default != () else None
         annotation = Annotated[
             kind | None,
-            typer.Option(help=texts[field.name].replace("[", r"\["), rich_help_panel="Preprocessing"),
+            typer.Option(help=texts[field.name].replace("[", r"\["), rich_help_panel=cls.__name__),
         ]
         options.append(
             inspect.Parameter(
@@ -93,22 +103,23 @@ def preprocessing_flags(command: Callable[..., None]) -> Callable[..., None]:
             )
         )
 
-    @wraps(command)
-    def with_flags(**given: Any) -> None:
-        values = {}
-        for option in options:
-            value = given.pop(option.name)
-            if value != option.default:
-                values[option.name] = _parsed(option.name, value, hints[option.name])
-        command(**given, preprocessing=_preprocessing(values))
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_flags(**given: Any) -> None:
+            values = {}
+            for option in options:
+                value = given.pop(option.name)
+                if value != option.default:
+                    values[option.name] = _parsed(option.name, value, hints[option.name])
+            command(**given, **{name: build(values)})
 
-    own = [
-        p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "preprocessing"
-    ]
-    own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    with_flags.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-    with_flags.__annotations__ = {p.name: p.annotation for p in (*own, *options)}
-    return with_flags
+        own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != name]
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        with_flags.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+        with_flags.__annotations__ = {p.name: p.annotation for p in (*own, *options)}
+        return with_flags
+
+    return decorate
 
 
 def _parsed(name: str, value: Any, hint: Any) -> Any:

@@ -1,7 +1,7 @@
 """Training of learned methods: the data, the loop, the folder of a run.
 
-    weights = mpibridge.train("cascade", data="openmpi-2d", out="runs/cascade")
-    image = mpibridge.reconstruct("scan.mdf", plugin="cascade", system_matrix="calibration.mdf", weights="runs/cascade")
+weights = mpibridge.train("cascade", data="openmpi-2d", out="runs/cascade")
+image = mpibridge.reconstruct("scan.mdf", plugin="cascade", system_matrix="calibration.mdf", weights="runs/cascade")
 """
 
 from mpibridge.training.arrays import Arrays, Recordings

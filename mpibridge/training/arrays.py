@@ -19,7 +19,17 @@ from mpibridge.pipeline import PROBLEMS
 from mpibridge.plugin import SpectralProblem, TrainablePlugin
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.reading import read
-from mpibridge.training.data import TRAINING, VALIDATION, Data, Pair, Pairs, random, signals, take, with_signals
+from mpibridge.training.data import (
+    TRAINING,
+    VALIDATION,
+    Data,
+    Pair,
+    Pairs,
+    random,
+    signals,
+    take,
+    with_signals,
+)
 
 File = str | Path | xr.Dataset
 
@@ -44,11 +54,15 @@ class Arrays(Data):
             raise SettingsError(f"validation must lie from 0 to below 1, found {self.validation!r}")
         wanted = (n_frames(self.problem), *self.problem.grid.shape)
         if target.shape != wanted:
-            raise ShapeError(f"target is {target.shape}, (frame, z, y, x) = {wanted} is wanted for this problem")
+            raise ShapeError(
+                f"target is {target.shape}, (frame, z, y, x) = {wanted} is wanted for this problem"
+            )
         for name, values in {**signals(self.problem), "target": target}.items():
             if not np.isfinite(values).all():
                 frame = int(np.argwhere(~np.isfinite(values))[0][0])
-                raise ShapeError(f"{name} holds values that are not finite in frame {frame}; leave such frames out")
+                raise ShapeError(
+                    f"{name} holds values that are not finite in frame {frame}; leave such frames out"
+                )
 
     def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
         if not isinstance(self.problem, cls.takes):
@@ -111,29 +125,53 @@ class Recordings(Data):
             raise SettingsError("there are no recordings; pass pairs (scan, image)")
         calibrations = [] if self.system_matrix is None else [_opened(self.system_matrix)]
         if cls.takes is SpectralProblem and not calibrations:
-            raise SettingsError(f"plugin {cls.name!r} needs a calibration; pass Recordings(…, system_matrix=…)")
+            raise SettingsError(
+                f"plugin {cls.name!r} needs a calibration; pass Recordings(…, system_matrix=…)"
+            )
         pairs: list[Pair] = []
         described = []
         for scan, image in ((_opened(one), _opened(other)) for one, other in self.recordings):
             problem = PROBLEMS[cls.takes](scan, calibrations, preprocessing)
             pairs.append((problem, _target(image, problem)))
             described.append([fingerprint(scan), fingerprint(image)])
-        first = pairs[0][0]
-        for problem, _ in pairs[1:]:
-            if not problem.grid.almost_equal(first.grid):
-                raise ShapeError(f"the recordings lie on {first.grid} and on {problem.grid}; choose one grid")
-        joined = {
-            name: np.concatenate([getattr(problem, name) for problem, _ in pairs]) for name in signals(first)
-        }
+        first = _alike([problem for problem, _ in pairs])
+        given = [_signals(problem) for problem, _ in pairs]
+        joined = {name: np.concatenate([each[name] for each in given]) for name in given[0]}
         target = np.concatenate([target for _, target in pairs])
         recording = calibrations[0] if calibrations else _opened(self.recordings[0][0])
         arrays = Arrays(
             with_signals(first, joined), target, self.validation, acquisition_of(recording, first.grid)
         )
-        said = {"kind": "recordings", "files": described}
+        said: dict[str, Any] = {"kind": "recordings", "files": described}
         if calibrations:
             said["system_matrix"] = fingerprint(calibrations[0])
         return ArrayPairs(arrays, preprocessing, seed, said)
+
+
+def _alike(problems: Sequence[Any]) -> Any:
+    """The first of problems that differ in their frames only. ShapeError if they differ in more."""
+    first = problems[0]
+    for problem in problems[1:]:
+        if not problem.grid.almost_equal(first.grid):
+            raise ShapeError(f"the recordings lie on {first.grid} and on {problem.grid}; choose one grid")
+        if isinstance(first, SpectralProblem) and not np.array_equal(
+            first.operator.matrix, problem.operator.matrix
+        ):
+            raise ShapeError(
+                "the recordings have system matrices that differ: their rows are weighted by their own background "
+                "frames; pass a calibration with background frames"
+            )
+        if (getattr(first, "noise", None) is None) != (getattr(problem, "noise", None) is None):
+            raise ShapeError("some of the recordings have background frames and others have none")
+    return first
+
+
+def _signals(problem: Any) -> dict[str, np.ndarray]:
+    """What differs from frame to frame, the noise of a recording among it."""
+    found = signals(problem)
+    if isinstance(problem, SpectralProblem) and problem.noise is not None:
+        found["noise"] = np.broadcast_to(np.asarray(problem.noise, np.float32), problem.rows.shape)
+    return found
 
 
 def _opened(file: File) -> xr.Dataset:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from mpibridge.errors import SettingsError, WeightsError
 
 JOB, CHECKPOINT = "job.json", "last.ckpt"
+UNREADABLE = (RuntimeError, UnpicklingError, EOFError, OSError, ValueError, KeyError)
+"""What torch raises for a file that is cut off, changed, or holds objects."""
 
 
 def claim(folder: Path, job: Mapping[str, Any]) -> None:
@@ -46,7 +49,7 @@ def checkpoint(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises whatever its unpickler stumbles over
+    except UNREADABLE as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"{path} is damaged ({first}); delete {folder} and train again; {folder / 'weights.safetensors'} still "

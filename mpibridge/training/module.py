@@ -46,7 +46,9 @@ class Loop(LightningModule):
         self._template = to_device(self._pairs.example, str(self.device), tensors=True)
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
-        loss = self._loss(self.network, batch, LOSS, self.global_step * self.trainer.world_size + self.global_rank)
+        loss = self._loss(
+            self.network, batch, LOSS, self.global_step * self.trainer.world_size + self.global_rank
+        )
         self._losses.append(loss.detach())
         return loss
 
@@ -56,7 +58,8 @@ class Loop(LightningModule):
         # A young average forgets quickly, or it would hold on to the untrained weights.
         steps = self.global_step
         decay = min(self.training_settings.average, (1 + steps) / (10 + steps))
-        ours, theirs = list(self.averaged.parameters()), [p.detach() for p in self.network.parameters()]
+        ours: list[torch.Tensor] = list(self.averaged.parameters())
+        theirs = [parameter.detach() for parameter in self.network.parameters()]
         if ours:
             torch._foreach_lerp_(ours, theirs, 1 - decay)
         for mine, other in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
@@ -76,7 +79,8 @@ class Loop(LightningModule):
         """Losses of the steps since the last call, means over the processes."""
         found = torch.stack(self._losses).float()
         self._losses = []
-        return np.asarray(self.all_gather(found).reshape(-1, len(found)).mean(0).cpu())
+        gathered: Any = self.all_gather(found)
+        return gathered.reshape(-1, len(found)).mean(0).cpu().numpy()
 
     def configure_optimizers(self) -> Any:
         training = self.training_settings
@@ -93,7 +97,11 @@ class Loop(LightningModule):
             self._pairs,
             self.seed,
             self.training_settings.batch,
-            range(first * self.trainer.world_size + self.global_rank, last * self.trainer.world_size, self.trainer.world_size),
+            range(
+                first * self.trainer.world_size + self.global_rank,
+                last * self.trainer.world_size,
+                self.trainer.world_size,
+            ),
         )
         return DataLoader(batches, batch_size=None, num_workers=self.training_settings.workers)
 

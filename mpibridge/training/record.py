@@ -14,9 +14,10 @@ from lightning.pytorch import Callback, Trainer
 
 from mpibridge.errors import SettingsError
 from mpibridge.plugin import Report
+from mpibridge.training.job import CHECKPOINT
 from mpibridge.training.module import Loop
 
-CHECKPOINT, HISTORY = "last.ckpt", "history.csv"
+HISTORY = "history.csv"
 COLUMNS = ("step", "loss", "validation_loss", "learning_rate")
 
 
@@ -28,7 +29,9 @@ class Record(Callback):
     rows: step, mean loss since the row before, loss on the held-out pairs (None without), learning rate of the last step.
     """
 
-    def __init__(self, folder: Path, steps: int, save: Callable[[Loop, Record], None], report: Report) -> None:
+    def __init__(
+        self, folder: Path, steps: int, save: Callable[[Loop, Record], None], report: Report
+    ) -> None:
         self.folder, self.steps, self.save, self.report = folder, steps, save, report
         self.rows: list[list[float | None]] = []
         self.best: list[float | None] = []

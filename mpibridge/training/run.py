@@ -91,7 +91,7 @@ def train(
         {
             "plugin": plugin,
             "settings": asdict(method.settings),
-            "preprocessing": _plain(pairs.preprocessing),
+            "preprocessing": pairs.preprocessing.plain(),
             "data": pairs.description,
             "training": training.decisive(),
             "seed": int(seed),
@@ -124,7 +124,7 @@ def _run(
         from lightning.pytorch.callbacks import EarlyStopping
 
         from mpibridge.training.module import Loop
-        from mpibridge.training.record import CHECKPOINT, Record
+        from mpibridge.training.record import Record
 
         def header(record: Record) -> trained.WeightsHeader:
             step, loss = record.best
@@ -139,7 +139,7 @@ def _run(
                 plugin=method.name,
                 version=mpibridge.__version__,
                 settings=asdict(method.settings),
-                preprocessing=_plain(pairs.preprocessing),
+                preprocessing=pairs.preprocessing.plain(),
                 acquisition=None if method.serves_any_acquisition else pairs.acquisition,
                 data=pairs.description,
                 training=said,
@@ -174,7 +174,7 @@ def _run(
             with torch.random.fork_rng(devices=n_cuda), _interruptible(folder, record):
                 trainer = Trainer(
                     **_machine(training, where),
-                    precision=training.precision,
+                    precision=training.precision,  # type: ignore[arg-type]
                     max_epochs=len(record.rows) + -(-remaining // training.validate_every),
                     gradient_clip_val=training.clip or None,
                     callbacks=callbacks,
@@ -189,7 +189,7 @@ def _run(
                     enable_model_summary=False,
                 )
                 trainer.fit(
-                    loop, ckpt_path=None if reached is None else folder / CHECKPOINT, weights_only=True
+                    loop, ckpt_path=None if reached is None else folder / job.CHECKPOINT, weights_only=True
                 )
             if not trainer.is_global_zero:
                 trainer.strategy.barrier()
@@ -199,9 +199,7 @@ def _run(
         final.load_into(method.network)
         metrics = _metrics(method, pairs, training, where, seed)
         full = header(record)
-        trained.save(
-            folder / WEIGHTS, method.network, replace(full, metrics={**full.metrics, **metrics})
-        )
+        trained.save(folder / WEIGHTS, method.network, replace(full, metrics={**full.metrics, **metrics}))
         if not done:
             trainer.strategy.barrier()
 
@@ -232,9 +230,7 @@ def _start(
     """The weights to start from. The acquisition may be another one: that is what one tunes them for."""
     found = trained.read(path)
     if found.header.plugin != cls.name:
-        raise WeightsError(
-            f"{found.path}: weights of plugin {found.header.plugin!r}, not of {cls.name!r}"
-        )
+        raise WeightsError(f"{found.path}: weights of plugin {found.header.plugin!r}, not of {cls.name!r}")
     if found.path.resolve() == (out / WEIGHTS).resolve():
         raise SettingsError(
             f"weights={path!s} is what this run writes; leave it out to go on with the run, or choose another folder"
@@ -294,10 +290,6 @@ def _metrics(
         if np.isfinite([interval.low, interval.high]).all():
             found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return found
-
-
-def _plain(preprocessing: Preprocessing) -> dict[str, Any]:
-    return preprocessing.plain()
 
 
 @contextmanager

@@ -27,7 +27,9 @@ class Training:
     warmup: int = 100  # steps in which the learning rate rises linearly, at least 0
     schedule: str = "cosine"  # learning rate after that: cosine (falls to 0 at the last step) or constant
     clip: float = 1.0  # largest norm of the gradient, at least 0; 0 clips nothing
-    average: float = 0.999  # decay of the moving average of the weights, from 0 to below 1; 0 averages nothing
+    average: float = (
+        0.999  # decay of the moving average of the weights, from 0 to below 1; 0 averages nothing
+    )
     precision: str = "32"  # 32, bf16-mixed or 16-mixed (GPU only)
     devices: int = 1  # GPUs, or processes on the CPU, at least 1
     validate_every: int = 250  # steps between validations and checkpoints, at least 1

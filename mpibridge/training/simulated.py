@@ -48,8 +48,13 @@ class Simulated(Data):
 
     source: str | Path | Preset | xr.Dataset
     families: Families = tuple(FAMILIES)
-    snr: tuple[float, float] = (10.0, 30.0)  # dB, drawn uniformly for every frame (`mpibridge.simulate.streams`)
-    finer: int | None = None  # phantoms are drawn on a grid this much finer; none: as the preset says, 1 for calibrations
+    snr: tuple[float, float] = (
+        10.0,
+        30.0,
+    )  # dB, drawn uniformly for every frame (`mpibridge.simulate.streams`)
+    finer: int | None = (
+        None  # phantoms are drawn on a grid this much finer; none: as the preset says, 1 for calibrations
+    )
     validation: int = 256  # pairs that are held out, at least 0
 
     def __post_init__(self) -> None:
@@ -91,9 +96,7 @@ class Simulated(Data):
 class SimulatedPairs(Pairs):
     """Pairs of a stream that starts anew for every batch."""
 
-    def __init__(
-        self, stream: Stream, n_validation: int, example: Any = None, **description: Any
-    ) -> None:
+    def __init__(self, stream: Stream, n_validation: int, example: Any = None, **description: Any) -> None:
         self.stream, self.n_validation = stream, n_validation
         self.example = self._drawn(0, SOURCE, 0, 1)[0] if example is None else example
         for name, value in description.items():
@@ -133,7 +136,9 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     else:
         calibration = source
     if len(patch_of_period(calibration)[0]) > 1:
-        raise NotImplementedError("simulated pairs of scans with several focus-field positions; pass Recordings")
+        raise NotImplementedError(
+            "simulated pairs of scans with several focus-field positions; pass Recordings"
+        )
     rows = select_rows(calibration, preprocessing)
     operator = _operator(calibration, rows, preprocessing)
     finer = data.finer or (source.finer if isinstance(source, Preset) else 1)
@@ -169,7 +174,9 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     return SimulatedPairs(
         stream,
         data.validation,
-        acquisition=None if calibration_grid(calibration) is None else acquisition_of(calibration, operator.grid),
+        acquisition=None
+        if calibration_grid(calibration) is None
+        else acquisition_of(calibration, operator.grid),
         preprocessing=preprocessing,
         description=said,
     )
@@ -246,7 +253,7 @@ def _waveforms(
             operator=operator,
         )
 
-    built = gridding(header, grid, n_receivers=machine.n_receivers) if gridded else None
+    built: Any = gridding(header, grid, n_receivers=machine.n_receivers) if gridded else None
 
     def images(generator: np.random.Generator, size: int) -> Iterator[Pair]:
         for problem, target in stream(generator, size):
