@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -30,7 +30,7 @@ from mpibridge.mdf.tree import hdf5
 from mpibridge.targets import replacing
 
 SUFFIXES = (".nc",)
-ENGINE = "h5netcdf"
+ENGINE: Literal["h5netcdf"] = "h5netcdf"
 PARTS = "complex"
 """The dimension of real and imaginary part."""
 ROLE, METADATA = "role", "metadata"

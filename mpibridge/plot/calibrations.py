@@ -57,6 +57,9 @@ def snr_map(calibration: xr.Dataset, *, max_order: int = 24, title: str = "") ->
     is shown. max_order: factors up to this are shown. Raises SettingsError with one drive field: `snr` shows all there
     is. Source: MPIFiles.jl `mixingFactors`.
     """
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import MaxNLocator
+
     header = Header(calibration.attrs)
     driven = int((header.strengths[0, :, 0] >= 1e-7).sum())
     if driven < 2 or len(header.dividers) < 2:
@@ -72,8 +75,6 @@ def snr_map(calibration: xr.Dataset, *, max_order: int = 24, title: str = "") ->
         np.fmax.at(table[receiver], (my, mx), np.where(values[inside] > 0, values[inside], np.nan))
     figure = style.figure(1.3 * style.PANEL * len(ratio) + 1.2, 1.3 * style.PANEL + 0.5, title)
     axes = figure.subplots(1, len(ratio), squeeze=False, sharex=True, sharey=True)[0]
-    from matplotlib.colors import LogNorm
-
     norm = LogNorm(1, max(10.0, float(np.nanmax(table))) if np.isfinite(table).any() else 10.0)
     edge = max_order + 0.5
     columns, rows = (np.flatnonzero(np.isfinite(table).any(axis=axes_)) for axes_ in ((0, 1), (0, 2)))
@@ -84,6 +85,8 @@ def snr_map(calibration: xr.Dataset, *, max_order: int = 24, title: str = "") ->
         axis.set_facecolor("0.93")
         axis.set_title(f"receiver {receiver}", fontsize=style.TITLE)
         axis.set_xlabel("$m_x$")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(MaxNLocator(6, integer=True))
         if len(columns):
             axis.set_xlim(columns[0] - edge, columns[-1] + 1 - edge)
             axis.set_ylim(rows[0] - edge, rows[-1] + 1 - edge)
@@ -102,8 +105,8 @@ def system_matrix(
 ) -> Figure:
     """Rows of the system matrix on the grid: magnitude above, phase below, each column one row.
 
-    rows: `mpibridge.calibration.Rows`, or how many of those with the best SNR that pass ``preprocessing``, at most 8; of
-    a volume the slice with the largest magnitude of each is shown. preprocessing: selection and corrections; None
+    rows: `mpibridge.calibration.Rows`, or how many of those with the best SNR (without one, with the largest magnitude)
+    that pass ``preprocessing``, at most 8; of a volume the slice with the largest magnitude of each is shown. preprocessing: selection and corrections; None
     subtracts the background frames where there are any. Titles: frequency, receiver, mixing factors and SNR.
     Raises MDFError if ``calibration`` is none, SettingsError if no row is left or ``rows`` or ``period`` is out of range.
     """
@@ -135,13 +138,20 @@ def system_matrix(
 
 
 def _best(calibration: xr.Dataset, n_rows: int, settings: Preprocessing) -> Rows:
-    """The ``n_rows`` selected rows with the largest SNR, best first."""
+    """The ``n_rows`` selected rows with the largest SNR, or magnitude where no SNR is known; best first."""
     rows = select_rows(calibration, settings)
-    order = np.argsort(-_snr_of(calibration, rows), kind="stable")[: max(n_rows, 0)]
+    quality = _snr_of(calibration, rows)
+    if quality is None:
+        magnitude = np.abs(system_matrix_rows(calibration, rows, settings).values)
+        quality = magnitude[: len(rows)].max(axis=(1, 2, 3))
+    order = np.argsort(-quality, kind="stable")[: max(n_rows, 0)]
     return Rows(rows.bins[order], rows.receivers[order])
 
 
-def _snr_of(calibration: xr.Dataset, rows: Rows) -> np.ndarray:
+def _snr_of(calibration: xr.Dataset, rows: Rows) -> np.ndarray | None:
+    """(row,), None where the file has neither an SNR nor the background frames to compute it from."""
+    if "snr" not in calibration and "background" not in calibration:
+        return None
     ratio = signal_to_noise(calibration).values[0]
     return ratio[rows.receivers, positions_of_bins(calibration, rows.bins)]
 
@@ -150,8 +160,7 @@ def _headings(calibration: xr.Dataset, rows: Rows) -> list[str]:
     header = Header(calibration.attrs)
     factors = header.mixing_orders[rows.bins]
     driven = np.flatnonzero(header.strengths[0, :, 0] >= 1e-7)
-    known = "snr" in calibration or "background" in calibration
-    ratios = _snr_of(calibration, rows) if known else np.full(len(rows), np.nan)
+    ratios = _snr_of(calibration, rows)
     headings = []
     for i, (frequency, receiver) in enumerate(
         zip(header.frequencies[rows.bins], rows.receivers, strict=True)
@@ -160,7 +169,7 @@ def _headings(calibration: xr.Dataset, rows: Rows) -> list[str]:
         below = []
         if factors[i, 3] >= 0:
             below.append(f"m = ({', '.join(str(m) for m in factors[i, driven])})")
-        if np.isfinite(ratios[i]):
+        if ratios is not None:
             below.append(f"SNR {ratios[i]:.0f}" if ratios[i] >= 100 else f"SNR {ratios[i]:.1f}")
         headings.append("\n".join([heading, ", ".join(below)]) if below else heading)
     return headings

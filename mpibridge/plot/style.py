@@ -72,7 +72,13 @@ def show(axis: Axes, panel: xr.DataArray, low: float, high: float, **options: An
     for name, dim in (("x", horizontal), ("y", vertical)):
         getattr(axis, f"set_{name}label")(f"{dim} ({'mm' if dim in panel.coords else 'voxel'})")
     look: dict[str, Any] = {"cmap": COLORMAP, "vmin": low, "vmax": high, "interpolation": "nearest"} | options
-    return axis.imshow(panel.values, origin="lower", extent=(left, right, bottom, top), **look)
+    drawn = axis.imshow(panel.values, origin="lower", extent=(left, right, bottom, top), **look)
+    if 1 in panel.shape:  # a line of voxels fills its panel: its thickness says nothing
+        axis.set_aspect("auto")
+        for name, dim in (("x", horizontal), ("y", vertical)):
+            if panel.sizes[dim] == 1:
+                axis.set(**{f"{name}ticks": positions(panel, dim)})
+    return drawn
 
 
 def edges(array: xr.DataArray, dim: str) -> tuple[float, float]:
