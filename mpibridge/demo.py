@@ -1,4 +1,4 @@
-"""The whole way in one call: simulated scanner → MDF files → images by four methods → picture and MDF file."""
+"""The whole way in one call: simulated scanner → MDF files → images by four methods → picture, report and MDF file."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from mpibridge import plot, simulate
+from mpibridge.comparison import compare
 from mpibridge.files import open, save
 from mpibridge.metrics import nrmse, psnr
 from mpibridge.model import Grid
@@ -68,6 +69,7 @@ def run(folder: str | Path, *, seed: int = 0, report: Report = silent) -> Demo:
         "scan": "scan.mdf",
         "image": "image.mdf",
         "picture": "demo.png",
+        "report": "report.html",
     }
     files = {what: folder / name for what, name in names.items()}
     n_steps = len(METHODS) + 2
@@ -92,6 +94,8 @@ def run(folder: str | Path, *, seed: int = 0, report: Report = silent) -> Demo:
         **{o.plugin: o.image for o in outcomes},
     }
     plot.compare(panels, title="simulated scan, 19 × 19 voxels").savefig(files["picture"], dpi=120)
+    images = {o.plugin: o.image for o in outcomes}
+    compare(images, reference=truth).to_html(files["report"], title="Demo: a simulated scan by four methods")
     report(n_steps, n_steps, "done")
     return Demo(tuple(outcomes), files)
 
