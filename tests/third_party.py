@@ -15,12 +15,16 @@ README = Path(__file__).resolve().parents[1] / "plugins" / "README.md"
 MODULE = "mpibridge_polish"
 
 
+def blocks(language: str) -> list[str]:
+    """The README's examples in a language: in Python the plugin, its test file, and how it is trained and used."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE)
+
+
 def write_package(folder: Path) -> Path:
     """The package of the README in ``folder``."""
-    blocks = dict(re.findall(r"```(toml|python)\n(.*?)```", README.read_text(), re.DOTALL)[:2])
     (folder / MODULE).mkdir(parents=True)
-    (folder / "pyproject.toml").write_text(blocks["toml"])
-    (folder / MODULE / "__init__.py").write_text(blocks["python"])
+    (folder / "pyproject.toml").write_text(blocks("toml")[0])
+    (folder / MODULE / "__init__.py").write_text(blocks("python")[0])
     return folder
 
 
