@@ -31,6 +31,12 @@ from mpibridge.targets import replacing
 
 SUFFIXES = (".nc",)
 ENGINE: Literal["h5netcdf"] = "h5netcdf"
+PLAINLY: dict[str, Any] = {
+    "engine": ENGINE,
+    "decode_times": False,
+    "mask_and_scale": False,
+    "phony_dims": "sort",  # for HDF5 files that are no NetCDF: they are refused later, and in words
+}
 PARTS = "complex"
 """The dimension of real and imaginary part."""
 ROLE, METADATA = "role", "metadata"
@@ -66,16 +72,11 @@ def read(path: str | Path) -> xr.Dataset:
         pass  # a file that is no HDF5 is refused in the same words as elsewhere
     variables: dict[str, xr.Variable] = {}
     try:
-        with xr.open_dataset(path, engine=ENGINE, decode_times=False, mask_and_scale=False) as file:
+        with xr.open_dataset(path, **PLAINLY) as file:
             large = {str(name): found for name, found in file.variables.items() if _is_large(found)}
             for name, found in file.variables.items():
                 if name not in large:
-                    values = (
-                        found.values[..., 0] + 1j * found.values[..., 1]
-                        if _has_parts(found)
-                        else found.values
-                    )
-                    variables[_decoded(str(name))] = xr.Variable(_dims(found), values, found.attrs)
+                    variables[_decoded(str(name))] = xr.Variable(_dims(found), _values(found), found.attrs)
             attrs = {_decoded(str(name)): value for name, value in file.attrs.items()}
             coordinates = {_decoded(str(name)) for name in file.coords}
     except (OSError, ValueError, KeyError) as error:
@@ -188,6 +189,14 @@ def _is_large(found: xr.Variable) -> bool:
 
 def _has_parts(found: xr.Variable) -> bool:
     return found.dims[-1:] == (PARTS,) and found.dtype.kind == "f"
+
+
+def _values(found: xr.Variable) -> np.ndarray:
+    """What the variable holds, parts joined bit by bit: a sum would lose infinities."""
+    if not _has_parts(found):
+        return found.values
+    pairs = np.ascontiguousarray(found.values)
+    return pairs.view(np.result_type(pairs, np.complex64))[..., 0]
 
 
 def _dims(found: xr.Variable) -> list[str]:
