@@ -118,9 +118,18 @@ class Loop(LightningModule):
     def _loss(self, network: torch.nn.Module, batch: Batch, branch: int, number: int) -> torch.Tensor:
         given, target = batch
         generator = random(self.seed, branch, number)
-        torch.manual_seed(int(generator.integers(2**63)))  # dropout and the like; restored when training ends
+        self._seed_torch(int(generator.integers(2**63)))
         self._method.network = network
         return self._method.loss(with_signals(self._template, given), target, generator=generator)
+
+    def _seed_torch(self, seed: int) -> None:
+        """For dropout and the like; whoever runs the loop restores the generators.
+
+        torch.manual_seed would also queue calls, with their stack, for every kind of device that is not in use.
+        """
+        torch.random.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
 
 class Batches(Dataset):

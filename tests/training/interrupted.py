@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import torch
 
 from mpibridge.training import Training, train
 from tests.training import learners
@@ -18,4 +19,5 @@ def run(folder: str, **more: object):
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     run(sys.argv[1])
