@@ -18,6 +18,8 @@ from mpibridge.model import Grid, triple
 
 TOLERANCE = 1e-3
 """Relative difference of numbers that mean the same set-up."""
+LARGEST = 1e30
+"""No quantity of an acquisition is larger in SI units."""
 UNITS = {
     "frequencies": "Hz",
     "amplitudes": "T",
@@ -76,12 +78,7 @@ class Acquisition:
         tupled: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         found = cls(**tupled)
         for name, value in asdict(found).items():
-            is_sound = (
-                isinstance(value, str)
-                if name in ("scanner", "tracer")
-                else not isinstance(value, str) and np.isfinite(np.asarray(value, float)).all()
-            )
-            if not is_sound or isinstance(value, tuple) != (cls.__annotations__[name].startswith("tuple")):
+            if not _is(cls.__annotations__[name], value):
                 raise TypeError(f"{name} is {value!r}")
         _ = found.grid  # raises ShapeError, a ValueError
         return found
@@ -133,6 +130,16 @@ def acquisition_of(recording: xr.Dataset, grid: Grid) -> Acquisition | None:
         return Acquisition.of(recording, grid)
     except MDFError:
         return None
+
+
+def _is(kind: str, value: Any) -> bool:
+    """Whether a value is what an annotation says: text, a number, or a tuple of numbers."""
+    if kind == "str":
+        return isinstance(value, str)
+    numbers = value if isinstance(value, tuple) else (value,)
+    return isinstance(value, tuple) == kind.startswith("tuple") and all(
+        isinstance(number, int | float) and -LARGEST < number < LARGEST for number in numbers
+    )
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

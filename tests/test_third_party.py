@@ -35,6 +35,7 @@ class Site:
         """What a Python process prints that works in ``work``."""
         path = os.pathsep.join(filter(None, [str(self.packages), os.environ.get("PYTHONPATH")]))
         variables = {"PYTHONPATH": path, "MPIBRIDGE_WEIGHTS": str(self.store), "COLUMNS": "200"}
+        variables["OMP_NUM_THREADS"] = "1"  # quickest for what is small
         done = subprocess.run(
             [sys.executable, "-W", "error::UserWarning:mpibridge", *map(str, command)],
             cwd=self.work,
