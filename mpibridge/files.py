@@ -29,11 +29,12 @@ def open(
     """
     import mpibridge.accessor  # noqa: F401  (registers Dataset.mpi)
     from mpibridge.calibration import require_calibration
+    from mpibridge.reading import read
 
-    scan = _read(path, engine)
+    scan = read(path, engine)
     if system_matrix is None:
         return scan
-    calibration = system_matrix if isinstance(system_matrix, xr.Dataset) else _read(system_matrix, engine)
+    calibration = system_matrix if isinstance(system_matrix, xr.Dataset) else read(system_matrix, engine)
     require_calibration(calibration)
     return scan.assign_attrs(system_matrix=calibration.attrs.get("source", calibration))
 
@@ -84,16 +85,3 @@ def convert(source: str | Path, target: str | Path, **options: Any) -> None:
         julia_files.convert(source, target, **options)
     else:
         export.write(target, open(source), **options)
-
-
-def _read(path: str | Path, engine: str) -> xr.Dataset:
-    """The dataset of a file of any format that can be read."""
-    from mpibridge import reading
-    from mpibridge.targets import suffix
-
-    reading.check_engine(engine)
-    if Path(path).is_dir() or not suffix(path, (".nc",)):
-        return reading.read(path, engine)
-    from mpibridge.export import netcdf
-
-    return netcdf.read(path)

@@ -1,4 +1,5 @@
-"""Open any file, whoever reads it: MDF natively or through MPIFiles.jl, Bruker folders and IMT files through Julia only."""
+"""Open any file, whoever reads it: MDF natively or through MPIFiles.jl, Bruker folders and IMT files through Julia only, NetCDF
+files of our own natively."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import h5py
 import xarray as xr
 
 from mpibridge.errors import JuliaSetupError, MDFError, SettingsError
+from mpibridge.export import netcdf
 from mpibridge.mdf import reader
 from mpibridge.mdf.schema import SUFFIXES
 from mpibridge.mdf.tree import hdf5
@@ -21,9 +23,11 @@ def read(path: str | Path, engine: str = "native") -> xr.Dataset:
     """The labelled, lazy dataset of a file (`mpibridge.mdf.reader.read`).
 
     engine: "native", or "julia" to read MDF through MPIFiles.jl. Bruker folders and IMT files open through Julia
-    whatever it says. Raises MDFError, FileError, and JuliaSetupError where Julia is needed and absent.
+    whatever it says, NetCDF files natively. Raises MDFError, FileError, and JuliaSetupError where Julia is needed and absent.
     """
     check_engine(engine)
+    if Path(path).suffix.lower() in netcdf.SUFFIXES and not Path(path).is_dir():
+        return netcdf.read(path)
     kind = foreign_kind(path)
     if engine == "native" and kind is None:
         return reader.read(path)

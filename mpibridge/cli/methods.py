@@ -13,12 +13,9 @@ from mpibridge import settings
 from mpibridge.cli.application import Scan, app, refuse_inputs, say, show, tabulate
 from mpibridge.cli.options import PLUGIN, TakesSettings, preprocessing_flags
 from mpibridge.errors import PluginError, WeightsError
-from mpibridge.mdf.schema import SUFFIXES
+from mpibridge.plot import FORMATS as PICTURES
 from mpibridge.plugin import Plugin, TrainablePlugin, make_settings
 from mpibridge.preprocessing import Preprocessing
-
-PICTURES = (".png", ".pdf", ".svg", ".jpg")
-"""What `reconstruct --picture` draws."""
 
 
 @app.command(
@@ -29,7 +26,9 @@ PICTURES = (".png", ".pdf", ".svg", ".jpg")
 @preprocessing_flags
 def reconstruct(
     scan: Scan,
-    output: Annotated[Path, typer.Option("--output", "-o", help="MDF file of the image")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="file of the image; .mdf, .nc, .nii or .nii.gz")
+    ],
     system_matrix: Annotated[
         list[Path] | None,
         typer.Option("--system-matrix", "-s", help="its calibration; once per contrast or patch"),
@@ -56,18 +55,18 @@ def reconstruct(
     *,
     preprocessing: Preprocessing,
 ) -> None:
-    """Reconstruct a scan and write the image as MDF. The settings of the plugin are options, too."""
-    from mpibridge import plot, registry
+    """Reconstruct a scan and write the image. The settings of the plugin are options, too."""
+    from mpibridge import export, plot, registry
     from mpibridge.files import save
-    from mpibridge.mdf.writer import check_target
     from mpibridge.pipeline import reconstruct
+    from mpibridge.targets import check_target
 
     chosen = settings.parse_assignments(assignments or ())
     make_settings(registry.load(plugin), chosen)  # names and values, before they meet the other arguments
     background = getattr(preprocessing.background, "attrs", {}).get("source")
     calibrations = system_matrix or []
     inputs = [scan, *calibrations, *([background] if background else [])]
-    for target, suffixes in ((output, SUFFIXES), (picture, PICTURES)):
+    for target, suffixes in ((output, export.SUFFIXES), (picture, PICTURES)):
         if target is not None:
             refuse_inputs(target, inputs)
             check_target(target, suffixes)
