@@ -1,4 +1,4 @@
-"""Where the numbers live: NumPy arrays on the CPU, torch tensors on a GPU."""
+"""Where the numbers live: NumPy arrays on the CPU, torch tensors on a GPU and for learned methods."""
 
 from __future__ import annotations
 
@@ -70,4 +70,6 @@ def to_numpy(result: Result) -> Result:
         return array.detach().cpu().numpy() if hasattr(array, "detach") else array
 
     trace = {name: fetch(value) for name, value in result.trace.items()}
-    return replace(result, image=fetch(result.image), std=fetch(result.std), trace=trace)
+    return replace(
+        result, image=fetch(result.image), std=fetch(result.std), trace=trace, times=fetch(result.times)
+    )

@@ -155,6 +155,10 @@ def _checked(method: Plugin[Any], problem: Any, result: Result, total: int) -> R
     wanted = (total, *grid.shape)
     if image.shape != wanted and image.shape != (n_contrasts, *wanted):
         raise PluginError(f"plugin {method.name!r} returned an image {image.shape}, {wanted} was wanted")
+    if result.std is not None and np.shape(result.std) != image.shape:
+        raise PluginError(
+            f"plugin {method.name!r} returned an image {image.shape} with a std {np.shape(result.std)}"
+        )
     for name, array in (("image", image), ("std", result.std)):
         if array is not None and not np.isfinite(array).all():
             raise PluginError(f"plugin {method.name!r} returned values that are not finite ({name})")

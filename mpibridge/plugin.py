@@ -149,6 +149,11 @@ class TrainablePlugin(Plugin[P], ABC):
     network_settings: ClassVar[tuple[str, ...]] = ()
     network: torch.nn.Module
 
+    @classmethod
+    def network_choice(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What settings that a user chose say of the network: those of `network_settings` among them."""
+        return {name: settings[name] for name in cls.network_settings if name in settings}
+
     @property
     def serves_any_acquisition(self) -> bool:
         """Whether weights serve every scanner, tracer and grid, as those of a prior on images do."""

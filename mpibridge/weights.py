@@ -269,10 +269,11 @@ def _reasons(
     given: Mapping[str, Any],
 ) -> list[str]:
     """Why weights do not serve, empty if they do."""
+    choice = cls.network_choice(given)
     reasons = [
-        f"{name}={header.settings[name]!r}, not {given[name]!r}"
+        f"{name}={header.settings[name]!r}, not {choice[name]!r}"
         for name in _fixed(cls, header)
-        if name in given and _tupled(given[name]) != _tupled(header.settings[name])
+        if name in choice and _tupled(choice[name]) != _tupled(header.settings[name])
     ]
     if header.acquisition is not None:
         if acquisition is None:
