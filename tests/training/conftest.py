@@ -4,9 +4,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True)
 def _one_thread():
-    """Small networks are quicker in one thread, above all where several test processes share the cores."""
+    """Sums are rounded alike, and small networks are quicker. Numba's threads set the number anew, hence every test does."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
