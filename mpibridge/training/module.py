@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -144,6 +143,3 @@ class Batches(Dataset):
     def __getitem__(self, i: int) -> Batch:
         problem, target = self.pairs.batch(self.seed, self.numbers[i], self.size)
         return signals(problem), target
-
-    def __iter__(self) -> Iterator[Batch]:
-        return (self[i] for i in range(len(self)))
