@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mpibridge.device import to_device
 from mpibridge.plugin import TrainablePlugin
-from mpibridge.training.data import LOSS, VALIDATION, Pairs, random, signals, with_signals
+from mpibridge.training.data import LOSS, VALIDATION, Pair, Pairs, random, signals, with_signals
 from mpibridge.training.settings import Training
 
 Batch = tuple[dict[str, Any], Any]
@@ -27,12 +27,19 @@ class Loop(LightningModule):
 
     averaged: torch.nn.Module | None
 
-    def __init__(self, method: TrainablePlugin[Any], pairs: Pairs, training: Training, seed: int) -> None:
+    def __init__(
+        self,
+        method: TrainablePlugin[Any],
+        pairs: Pairs,
+        held_out: Pair | None,
+        training: Training,
+        seed: int,
+    ) -> None:
         super().__init__()
         self.network = method.network
         self.averaged = deepcopy(method.network).requires_grad_(False) if training.average else None
         self.training_settings, self.seed = training, seed
-        self._method, self._pairs = method, pairs
+        self._method, self._pairs, self._held_out = method, pairs, held_out
         self._template: Any = None
         self._losses: list[torch.Tensor] = []
 
@@ -105,10 +112,9 @@ class Loop(LightningModule):
         return DataLoader(batches, batch_size=None, num_workers=self.training_settings.workers)
 
     def val_dataloader(self) -> Any:
-        held_out = self._pairs.validation(self.seed)
-        if held_out is None:
+        if self._held_out is None:
             return []
-        problem, target = held_out
+        problem, target = self._held_out
         given, size = signals(problem), self.training_settings.batch
         parts = [slice(i, i + size) for i in range(0, len(target), size)]
         batches = [({name: values[part] for name, values in given.items()}, target[part]) for part in parts]

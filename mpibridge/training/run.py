@@ -28,7 +28,7 @@ from mpibridge.plugin import Report, TrainablePlugin, make_settings
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting, silent
 from mpibridge.training import job
-from mpibridge.training.data import TEST, Pairs, random, take
+from mpibridge.training.data import TEST, Pair, Pairs, random, take
 from mpibridge.training.settings import Training
 from mpibridge.training.sources import as_data
 
@@ -83,7 +83,8 @@ def train(
         settings = dict(trained.with_network(cls, settings, start))
     method = cls(make_settings(cls, settings))
     pairs = as_data(data).pairs(cls, preprocessing, int(seed))
-    if training.patience is not None and pairs.validation(int(seed)) is None:
+    held_out = pairs.validation(int(seed))
+    if training.patience is not None and held_out is None:
         raise SettingsError("patience needs held-out pairs; the data have none (validation)")
     folder = Path(out)
     job.claim(
@@ -102,13 +103,14 @@ def train(
     if start is not None:
         start.load_into(method.network)
     with reporting(progress) as report:
-        _run(method, pairs, training, folder, where, int(seed), start, report)
+        _run(method, pairs, held_out, training, folder, where, int(seed), start, report)
     return trained.read(folder)
 
 
 def _run(
     method: TrainablePlugin[Any],
     pairs: Pairs,
+    held_out: Pair | None,
     training: Training,
     folder: Path,
     where: str,
@@ -151,7 +153,7 @@ def _run(
         def save(loop: Loop, record: Record) -> None:
             trained.save(folder / WEIGHTS, loop.result, header(record))
 
-        loop = Loop(method, pairs, training, seed)
+        loop = Loop(method, pairs, held_out, training, seed)
         record = Record(folder, training.steps, save, report)
         callbacks: list[Any] = [record]
         if training.patience is not None:

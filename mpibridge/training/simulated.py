@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from mpibridge.acquisition import acquisition_of
+from mpibridge.acquisition import Acquisition, acquisition_of
 from mpibridge.calibration import Rows, background_deviation, calibration_grid, positions_of_bins, select_rows
 from mpibridge.errors import SettingsError
 from mpibridge.fingerprint import fingerprint
@@ -43,18 +43,14 @@ class Simulated(Data):
     source: a preset or its name, whose scanner is simulated; or a calibration (path or dataset), whose system matrix is
     taken as it was measured: only for methods on spectra, and without a finer grid than its own, so that these pairs commit
     the inverse crime (the description of the data says so).
-    families: of phantoms, drawn equally often (`mpibridge.simulate.phantoms`).
+    families: of phantoms, drawn equally often (`mpibridge.simulate.phantoms`). finer: how much finer than the image the
+    grid is that phantoms are drawn and scanned on.
     """
 
     source: str | Path | Preset | xr.Dataset
     families: Families = tuple(FAMILIES)
-    snr: tuple[float, float] = (
-        10.0,
-        30.0,
-    )  # dB, drawn uniformly for every frame (`mpibridge.simulate.streams`)
-    finer: int | None = (
-        None  # phantoms are drawn on a grid this much finer; none: as the preset says, 1 for calibrations
-    )
+    snr: tuple[float, float] = (10.0, 30.0)  # dB, drawn uniformly for every frame (`simulate.streams`)
+    finer: int | None = None  # grid of the phantoms; none: as the preset says, 1 for a calibration
     validation: int = 256  # pairs that are held out, at least 0
 
     def __post_init__(self) -> None:
@@ -96,11 +92,20 @@ class Simulated(Data):
 class SimulatedPairs(Pairs):
     """Pairs of a stream that starts anew for every batch."""
 
-    def __init__(self, stream: Stream, n_validation: int, example: Any = None, **description: Any) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        n_validation: int,
+        *,
+        acquisition: Acquisition | None,
+        preprocessing: Preprocessing,
+        description: Mapping[str, Any],
+        example: Any = None,
+    ) -> None:
         self.stream, self.n_validation = stream, n_validation
+        self.acquisition, self.preprocessing = acquisition, preprocessing
+        self.description = description
         self.example = self._drawn(0, SOURCE, 0, 1)[0] if example is None else example
-        for name, value in description.items():
-            setattr(self, name, value)
 
     def batch(self, seed: int, number: int, size: int) -> Pair:
         return self._drawn(seed, TRAINING, number, size)
@@ -265,7 +270,7 @@ def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *,
     return SimulatedPairs(
         images if gridded else stream,
         data.validation,
-        example,
+        example=example,
         acquisition=acquisition_of(scan, grid),
         preprocessing=preprocessing,
         description=data.describe(source, finer),
