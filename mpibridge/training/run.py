@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +24,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting, silent
 from mpibridge.training import job
 from mpibridge.training.data import TEST, Pair, Pairs, random, take
+from mpibridge.training.machine import check_machine, interruptible, logger, machine, quiet
 from mpibridge.training.settings import Training
 from mpibridge.training.sources import as_data
 
@@ -77,7 +73,7 @@ def train(
     if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
         raise SettingsError(f"seed must be a whole number of at least 0, found {seed!r}")
     where = resolve_device(device)
-    _check_machine(training, where)
+    check_machine(training, where)
     start = None if weights is None else _start(cls, weights, settings, Path(out))
     if start is not None:
         settings = dict(trained.with_network(cls, settings, start))
@@ -120,7 +116,7 @@ def _run(
 ) -> None:
     """Train, or go on; then say how good the best weights are."""
     reached = job.checkpoint(folder)
-    with _quiet():
+    with quiet():
         import torch
         from lightning.pytorch import Trainer
         from lightning.pytorch.callbacks import EarlyStopping
@@ -173,14 +169,14 @@ def _run(
             return
         if not done:
             n_cuda = range(torch.cuda.device_count())
-            with torch.random.fork_rng(devices=n_cuda), _interruptible(folder, record):
+            with torch.random.fork_rng(devices=n_cuda), interruptible(folder, record):
                 trainer = Trainer(
-                    **_machine(training, where),
+                    **machine(training, where),
                     precision=training.precision,  # type: ignore[arg-type]
                     max_epochs=len(record.rows) + -(-remaining // training.validate_every),
                     gradient_clip_val=training.clip or None,
                     callbacks=callbacks,
-                    logger=_logger(training, folder),
+                    logger=logger(training, folder),
                     log_every_n_steps=1,
                     default_root_dir=folder,
                     num_sanity_val_steps=0,
@@ -244,34 +240,6 @@ def _start(
     return found
 
 
-def _check_machine(training: Training, where: str) -> None:
-    if training.precision == "16-mixed" and where == "cpu":
-        raise SettingsError("precision 16-mixed needs a GPU; bf16-mixed and 32 work on the CPU")
-    if training.log == "tensorboard" and not (find_spec("tensorboard") or find_spec("tensorboardX")):
-        raise SettingsError('log="tensorboard" needs the package tensorboard: pip install tensorboard')
-
-
-def _machine(training: Training, where: str) -> dict[str, Any]:
-    """Lightning's words for devices."""
-    if where == "cpu":
-        places: Any = training.devices
-    else:
-        places = [int(where.partition(":")[2])] if training.devices == 1 else training.devices
-    return {
-        "accelerator": "cpu" if where == "cpu" else "gpu",
-        "devices": places,
-        "strategy": "ddp" if training.devices > 1 else "auto",
-    }
-
-
-def _logger(training: Training, folder: Path) -> Any:
-    if training.log != "tensorboard":
-        return False
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(folder, name="tensorboard", version="")
-
-
 def _metrics(
     method: TrainablePlugin[Any], pairs: Pairs, training: Training, where: str, seed: int
 ) -> dict[str, float]:
@@ -292,38 +260,3 @@ def _metrics(
         if np.isfinite([interval.low, interval.high]).all():
             found |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return found
-
-
-@contextmanager
-def _interruptible(folder: Path, record: Record) -> Iterator[None]:
-    """Ctrl-C as KeyboardInterrupt that says how to go on: Lightning makes an exit of it and switches Ctrl-C off."""
-    main = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as left:
-        if not isinstance(left.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, main)
-        step = record.rows[-1][0] if record.rows else 0
-        raise KeyboardInterrupt(
-            f"stopped; {folder} holds the run up to step {step}, and the same call goes on from there"
-        ) from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's advice: it is about loaders, loggers and devices, which are chosen here on purpose."""
-    with warnings.catch_warnings():  # of what it imports
-        warnings.simplefilter("ignore")
-        import lightning.pytorch  # noqa: F401 - sets the levels of its loggers
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning(\.|$)")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
