@@ -56,7 +56,9 @@ def to_device(problem: P, device: str, *, tensors: bool = False) -> P:
         return array.to(device) if isinstance(array, torch.Tensor) else array
 
     moved: dict[str, Any] = {
-        field.name: move(getattr(problem, field.name)) for field in fields(problem) if field.name != "operator"
+        field.name: move(getattr(problem, field.name))
+        for field in fields(problem)
+        if field.name != "operator"
     }
     if operator is not None:
         moved["operator"] = replace(operator, matrix=move(operator.matrix))

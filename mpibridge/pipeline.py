@@ -19,7 +19,7 @@ import xarray as xr
 import mpibridge
 from mpibridge import accessor, registry  # noqa: F401 - the accessor registers itself
 from mpibridge import weights as trained
-from mpibridge.acquisition import acquisition_of
+from mpibridge.acquisition import Acquisition, acquisition_of
 from mpibridge.calibration import calibration_grid
 from mpibridge.device import resolve_device, to_numpy
 from mpibridge.errors import MPIBridgeWarning, SettingsError, ShapeError
@@ -192,16 +192,21 @@ def _weights(
     settings: Mapping[str, Any],
     path: str | Path | None,
 ) -> trained.Weights:
-    """The weights for this recording. A calibration tells the acquisition better than the scan it belongs to."""
-    wanted = preprocessing or Preprocessing()
-    if cls.takes is SpectralProblem:
+    """The weights for this recording. A calibration tells the acquisition better than the scan it belongs to.
+
+    Where the user leaves preprocessing to the weights, theirs decides on which grid the image lies.
+    """
+
+    def acquired(wanted: Preprocessing) -> Acquisition | None:
+        if cls.takes is not SpectralProblem:
+            return acquisition_of(scan, free_grid(scan, calibrations, wanted))
         calibrated = calibration_grid(calibrations[0])
-        acquisition = (
-            None if calibrated is None else acquisition_of(calibrations[0], wanted.target_grid(calibrated))
-        )
-    else:
-        acquisition = acquisition_of(scan, free_grid(scan, calibrations, wanted))
-    return trained.find(cls, acquisition, settings, path)
+        return None if calibrated is None else acquisition_of(calibrations[0], wanted.target_grid(calibrated))
+
+    def prepared(plain: Mapping[str, Any]) -> Acquisition | None:
+        return acquired(preprocessing or Preprocessing.from_plain(plain))
+
+    return trained.find(cls, acquired(preprocessing or Preprocessing()), settings, path, prepared=prepared)
 
 
 def _image(

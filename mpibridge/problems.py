@@ -96,7 +96,7 @@ def spectral_problem(
             rows = rows.common(other)
         if not len(rows):
             raise SettingsError("the calibrations have no row in common that passes the selection of each")
-        operator = side_by_side([_operator(c, rows, preprocessing) for c in calibrations])
+        operator = side_by_side([system_matrix_operator(c, rows, preprocessing) for c in calibrations])
     data = measurement_rows(scan, rows.bins, rows.receivers, preprocessing)
     noise = background_rows(scan, rows.bins, rows.receivers, preprocessing)
     if patched:
@@ -112,7 +112,7 @@ def spectral_problem(
     deviation = (
         None if noise is None or len(noise) < 2 else noise.std(0, ddof=1) / np.sqrt(preprocessing.averages)
     )
-    weights = _weights(operator, rows, calibrations[0], deviation, preprocessing)
+    weights = row_weights(operator, rows, calibrations[0], deviation, preprocessing)
     if weights is not None:
         operator = operator.weighted(weights)
         data = (data * weights).astype(data.dtype)
@@ -120,7 +120,8 @@ def spectral_problem(
     return SpectralProblem(grid=operator.grid, rows=data, operator=operator, noise=deviation)
 
 
-def _operator(calibration: xr.Dataset, rows: Rows, preprocessing: Preprocessing) -> SystemMatrix:
+def system_matrix_operator(calibration: xr.Dataset, rows: Rows, preprocessing: Preprocessing) -> SystemMatrix:
+    """The rows of a calibration as an operator on the grid that is asked for, compressed if that is asked for; no weights."""
     values = system_matrix_rows(calibration, rows, preprocessing)
     calibrated = calibration_grid(calibration)
     grid = (
@@ -139,7 +140,7 @@ def _operator(calibration: xr.Dataset, rows: Rows, preprocessing: Preprocessing)
     )
 
 
-def _weights(
+def row_weights(
     operator: SystemMatrix,
     rows: Rows,
     calibration: xr.Dataset,

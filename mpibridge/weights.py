@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -201,27 +201,34 @@ def find(
     acquisition: Acquisition | None,
     given: Mapping[str, Any],
     path: str | Path | None = None,
+    *,
+    prepared: Callable[[Mapping[str, Any]], Acquisition | None] | None = None,
 ) -> Weights:
     """The weights for a method on an acquisition.
 
-    given: settings that the user chose; weights of another network are passed over. path: take these. Otherwise weights of
+    given: settings that the user chose; weights of another network are passed over. path: take these. prepared: the
+    acquisition under the preprocessing of weights, for a user who leaves that to them. Otherwise weights of
     this acquisition come before weights for any, and the user's store before the package. WeightsError says what was looked
     for, why what is there does not fit, and the command that trains.
     """
+
+    def reasons_against(header: WeightsHeader) -> list[str]:
+        return _reasons(cls, header, prepared(header.preprocessing) if prepared else acquisition, given)
+
     if path is not None:
         weights = read(path)
         if weights.header.plugin != cls.name:
             raise WeightsError(
                 f"{weights.path}: weights of plugin {weights.header.plugin!r}, not of {cls.name!r}"
             )
-        if reasons := _reasons(cls, weights.header, acquisition, given):
+        if reasons := reasons_against(weights.header):
             raise WeightsError(f"{weights.path} does not fit: {'; '.join(reasons)}")
         return weights
     refused, serves_any = [], None
     for one in available(cls.name):
         if isinstance(one, WeightsError):
             refused.append(str(one))
-        elif reasons := _reasons(cls, one.header, acquisition, given):
+        elif reasons := reasons_against(one.header):
             refused.append(f"{one.path.name} ({one.origin}): {'; '.join(reasons)}")
         elif one.header.acquisition is not None:
             return one

@@ -69,7 +69,7 @@ def train(
             data=Simulated(data, **drawn),
             out=out,
             training=training,
-            preprocessing=preprocessing,
+            preprocessing=preprocessing if preprocessing.plain() else None,
             weights=weights,
             device=device,
             seed=seed,

@@ -29,8 +29,8 @@ class Bed:
     """Scans for a comparison.
 
     data: where they come from; its families and SNR are those of methods that are trained or tuned. unseen: other families.
-    n: images per group and noise level, equally many of every family. seed: of phantoms, noise, and of the calibration where
-    that is simulated, too: not the one that methods were trained with.
+    n: images per group and noise level, equally many of every family. seed: of phantoms and noise; a simulated calibration is
+    the one that methods are trained with, as a laboratory's own would be.
     """
 
     data: Simulated

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 WEIGHTS = trained.FILE_NAME
 
+CORRECTED = Preprocessing(background="mean", system_matrix_background=True)
+"""Simulated pairs have no background: that of scans and of the system matrix is to be subtracted."""
+
 
 def train(
     plugin: str,
@@ -52,8 +55,8 @@ def train(
 
     data: a preset or its name, a calibration, ``(problem, target)``, or `Simulated`, `Arrays` or `Recordings` of
     `mpibridge.training`. out: folder for ``weights.safetensors``, ``history.csv`` and the checkpoint; if it holds this run
-    unfinished, the run goes on, with the numbers of one that was never interrupted. preprocessing: what scans go through; it is
-    stored with the weights. weights: start from these. settings: the plugin's own.
+    unfinished, the run goes on, with the numbers of one that was never interrupted. preprocessing: what scans go through, None
+    for `CORRECTED`; it is stored with the weights. weights: start from these. settings: the plugin's own.
 
     Returns the weights that did best on held-out pairs, or the last ones without such; they are moving averages unless
     ``Training(average=0)``. ``mpibridge.reconstruct(…, weights=out)`` uses them.
@@ -62,7 +65,7 @@ def train(
     >>> train("polish", data="openmpi-2d", out="runs/polish")  # doctest: +SKIP
     """
     training = Training() if training is None else training
-    preprocessing = Preprocessing() if preprocessing is None else preprocessing
+    preprocessing = CORRECTED if preprocessing is None else preprocessing
     cls = _trainable(plugin, settings)
     for name, value, wanted in (
         ("training", training, Training),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +13,13 @@ import xarray as xr
 
 from mpibridge.acquisition import Acquisition, acquisition_of
 from mpibridge.calibration import Rows, background_deviation, calibration_grid, positions_of_bins, select_rows
-from mpibridge.errors import SettingsError
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.fingerprint import fingerprint
 from mpibridge.mdf.header import Header
 from mpibridge.patches import patch_of_period
 from mpibridge.plugin import ImageProblem, SpectralProblem, TrainablePlugin, WaveformProblem
 from mpibridge.preprocessing import Preprocessing
-from mpibridge.problems import _operator, _weights, image_problem, waveform_problem
+from mpibridge.problems import image_problem, row_weights, system_matrix_operator, waveform_problem
 from mpibridge.reading import read
 from mpibridge.signals import uses_transfer_function
 from mpibridge.simulate.phantoms.families import FAMILIES, Families, chosen
@@ -145,8 +146,15 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
         raise NotImplementedError(
             "simulated pairs of scans with several focus-field positions; pass Recordings"
         )
+    if not preprocessing.system_matrix_background and calibration.sizes.get("background_frame"):
+        warnings.warn(
+            "the calibration has background frames that stay in its system matrix, while simulated scans have no "
+            "background: networks learn a matrix that is wrong; pass Preprocessing(system_matrix_background=True)",
+            MPIBridgeWarning,
+            stacklevel=4,
+        )
     rows = select_rows(calibration, preprocessing)
-    operator = _operator(calibration, rows, preprocessing)
+    operator = system_matrix_operator(calibration, rows, preprocessing)
     finer = data.finer or (source.finer if isinstance(source, Preset) else 1)
     forward = None
     if isinstance(source, Preset):
@@ -156,7 +164,7 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
             f"finer={finer}: a measured system matrix knows no grid finer than its own; pass finer=1 or a preset"
         )
     deviation = background_deviation(calibration, rows, preprocessing)
-    weights = _weights(operator, rows, calibration, None, preprocessing)
+    weights = row_weights(operator, rows, calibration, None, preprocessing)
     if weights is not None:
         operator = operator.weighted(weights)
         forward = None if forward is None else forward * weights[:, None]

@@ -14,6 +14,7 @@ from mpibridge.execution import build_network, execute
 from mpibridge.progress import silent
 from mpibridge.training import Arrays, Simulated, Training, train
 from mpibridge.training.data import LOSS, TEST, random, take
+from mpibridge.training.run import CORRECTED
 from tests import third_party
 from tests.training import learners
 
@@ -213,7 +214,7 @@ def test_learning_rate_warms_up_and_falls():
 def test_reconstruct_takes_what_was_trained(tmp_path, monkeypatch):
     third_party.register(monkeypatch, tmp_path / "package")
     small = replace(simulate.preset("openmpi-2d"), grid=mb.Grid((9, 9, 1), (36e-3, 36e-3, 1e-3)))
-    selection = mb.Preprocessing(snr_threshold=5, min_frequency=80e3, weighting="whitening")
+    selection = replace(CORRECTED, snr_threshold=5, min_frequency=80e3, weighting="whitening", grid=(1, 8, 8))
     training = Training(steps=60, validate_every=30, batch=8, warmup=5, evaluate=6)
     data = Simulated(small, families=("blobs", "bars"), validation=8)
     made = train(
@@ -225,7 +226,8 @@ def test_reconstruct_takes_what_was_trained(tmp_path, monkeypatch):
     image = mb.reconstruct(scan, plugin="polish", system_matrix=calibration, weights=tmp_path / "run")
     assert image.attrs["/reconstruction/_mpibridge/preprocessing"].count("whitening") == 1
     assert 0.2 < float(image.concentration.max()) < 3
-    assert made.header.acquisition.size == (9, 9, 1)
+    assert made.header.acquisition.size == (8, 8, 1)  # and reconstruct went to that grid of its own accord
+    assert image.concentration.shape[1:] == (1, 8, 8)
     # The figures of the header are those of images that the plugin makes of pairs nobody trained on.
     from mpibridge_polish import Polish
 
@@ -237,3 +239,18 @@ def test_reconstruct_takes_what_was_trained(tmp_path, monkeypatch):
     result = execute(method, problem, generator=random(0, TEST, 1), report=silent)
     errors = mb.metrics.per_image(mb.metrics.nrmse, result.image, target)
     assert made.header.metrics["nrmse"] == pytest.approx(errors.mean(), rel=1e-5)
+
+
+def test_a_background_that_would_be_learnt_is_said_and_by_default_subtracted():
+    small = replace(simulate.preset("openmpi-2d"), grid=mb.Grid((5, 5, 1), (36e-3, 36e-3, 1e-3)))
+    data = Simulated(small, families=("blobs",), validation=0)
+    cls = mb.registry.load("kaczmarz")
+    with pytest.warns(mb.MPIBridgeWarning, match="system_matrix_background=True"):
+        raw = data.pairs(cls, mb.Preprocessing(min_frequency=80e3), 0)
+    corrected = data.pairs(cls, replace(CORRECTED, min_frequency=80e3), 0)
+
+    def error(pairs):
+        problem, target = pairs.batch(0, 0, 4)
+        return np.linalg.norm(problem.operator.forward(target) - problem.rows) / np.linalg.norm(problem.rows)
+
+    assert error(corrected) < 0.5 < error(raw)
