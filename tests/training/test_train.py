@@ -243,7 +243,7 @@ def test_reconstruct_takes_what_was_trained(tmp_path, monkeypatch):
 
 def test_a_background_that_would_be_learnt_is_said_and_by_default_subtracted():
     small = replace(simulate.preset("openmpi-2d"), grid=mb.Grid((5, 5, 1), (36e-3, 36e-3, 1e-3)))
-    data = Simulated(small, families=("blobs",), validation=0)
+    data = Simulated(small, families=("blobs",), snr=(30.0, 30.0), validation=0)
     cls = mb.registry.load("kaczmarz")
     with pytest.warns(mb.MPIBridgeWarning, match="system_matrix_background=True"):
         raw = data.pairs(cls, mb.Preprocessing(min_frequency=80e3), 0)
@@ -253,4 +253,4 @@ def test_a_background_that_would_be_learnt_is_said_and_by_default_subtracted():
         problem, target = pairs.batch(0, 0, 4)
         return np.linalg.norm(problem.operator.forward(target) - problem.rows) / np.linalg.norm(problem.rows)
 
-    assert error(corrected) < 0.5 < error(raw)
+    assert 3 * error(corrected) < error(raw)
