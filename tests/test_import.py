@@ -30,9 +30,13 @@ def test_light_doors_stay_light(statement):
     assert loaded_after(statement).isdisjoint({"torch", "numba", "matplotlib", "juliacall", "scipy"})
 
 
-def test_opening_and_reconstructing_need_neither_torch_nor_julia():
-    statement = "import mpibridge as mb; mb.open; mb.reconstruct; mb.save; mb.registry"
-    assert loaded_after(statement).isdisjoint({"torch", "matplotlib", "juliacall"})
+def test_the_command_line_starts_with_what_it_prints_with():
+    assert loaded_after("import mpibridge.cli").isdisjoint({"xarray", "pandas", "h5py", "lightning"})
+
+
+def test_opening_reconstructing_and_comparing_need_neither_torch_nor_julia():
+    statement = "import mpibridge as mb; mb.open; mb.reconstruct; mb.save; mb.compare; mb.registry; mb.plugins()"
+    assert loaded_after(statement).isdisjoint({"torch", "lightning", "matplotlib", "juliacall", "skimage"})
 
 
 def test_import_is_quick():

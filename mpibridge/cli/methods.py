@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -13,9 +13,10 @@ from mpibridge import settings
 from mpibridge.cli.application import Scan, app, refuse_inputs, say, show, tabulate
 from mpibridge.cli.options import PLUGIN, TakesSettings, preprocessing_flags
 from mpibridge.errors import PluginError, WeightsError
-from mpibridge.plot import FORMATS as PICTURES
-from mpibridge.plugin import Plugin, TrainablePlugin, make_settings
 from mpibridge.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from mpibridge.plugin import Plugin
 
 
 @app.command(
@@ -41,7 +42,7 @@ def reconstruct(
         ),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help=f"also draw the image, as {', '.join(PICTURES)}")
+        Path | None, typer.Option(help="also draw the image, as .png, .pdf, .svg or .jpg")
     ] = None,
     weights: Annotated[
         Path | None,
@@ -59,6 +60,7 @@ def reconstruct(
     from mpibridge import export, plot, registry
     from mpibridge.files import save
     from mpibridge.pipeline import reconstruct
+    from mpibridge.plugin import make_settings
     from mpibridge.targets import check_target
 
     chosen = settings.parse_assignments(assignments or ())
@@ -66,7 +68,7 @@ def reconstruct(
     background = getattr(preprocessing.background, "attrs", {}).get("source")
     calibrations = system_matrix or []
     inputs = [scan, *calibrations, *([background] if background else [])]
-    for target, suffixes in ((output, export.SUFFIXES), (picture, PICTURES)):
+    for target, suffixes in ((output, export.SUFFIXES), (picture, plot.FORMATS)):
         if target is not None:
             refuse_inputs(target, inputs)
             check_target(target, suffixes)
@@ -97,6 +99,7 @@ def plugins(
 ) -> None:
     """The installed reconstruction methods, or the settings of one."""
     from mpibridge import registry
+    from mpibridge.plugin import TrainablePlugin
 
     if name is not None:
         cls = registry.load(name)

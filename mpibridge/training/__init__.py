@@ -4,10 +4,34 @@ weights = mpibridge.train("cascade", data="openmpi-2d", out="runs/cascade")
 image = mpibridge.reconstruct("scan.mdf", plugin="cascade", system_matrix="calibration.mdf", weights="runs/cascade")
 """
 
-from mpibridge.training.arrays import Arrays, Recordings
-from mpibridge.training.data import Data, Pairs
-from mpibridge.training.run import train
-from mpibridge.training.settings import Training
-from mpibridge.training.simulated import Simulated
+from __future__ import annotations
 
-__all__ = ["Arrays", "Data", "Pairs", "Recordings", "Simulated", "Training", "train"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpibridge.training.arrays import Arrays, Recordings
+    from mpibridge.training.data import Data, Pairs
+    from mpibridge.training.run import CORRECTED, train
+    from mpibridge.training.settings import Training
+    from mpibridge.training.simulated import Simulated
+
+__all__ = ["CORRECTED", "Arrays", "Data", "Pairs", "Recordings", "Simulated", "Training", "train"]
+
+_MODULE_OF = {
+    "Arrays": "arrays",
+    "CORRECTED": "run",
+    "Data": "data",
+    "Pairs": "data",
+    "Recordings": "arrays",
+    "Simulated": "simulated",
+    "Training": "settings",
+    "train": "run",
+}
+"""Where a name lives: the command line needs the settings and nothing heavy."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

@@ -242,12 +242,12 @@ def test_reconstruct_takes_what_was_trained(tmp_path, monkeypatch):
 
 
 def test_a_background_that_would_be_learnt_is_said_and_by_default_subtracted():
-    small = replace(simulate.preset("openmpi-2d"), grid=mb.Grid((5, 5, 1), (36e-3, 36e-3, 1e-3)))
-    data = Simulated(small, families=("blobs",), snr=(30.0, 30.0), validation=0)
+    small = replace(simulate.preset("openmpi-2d"), grid=mb.Grid((19, 19, 1), (38e-3, 38e-3, 1e-3)))
+    data = Simulated(small, families=("blobs",), snr=(30.0, 30.0), finer=1, validation=0)
     cls = mb.registry.load("kaczmarz")
     with pytest.warns(mb.MPIBridgeWarning, match="system_matrix_background=True"):
-        raw = data.pairs(cls, mb.Preprocessing(min_frequency=80e3), 0)
-    corrected = data.pairs(cls, replace(CORRECTED, min_frequency=80e3), 0)
+        raw = data.pairs(cls, mb.Preprocessing(min_frequency=80e3, snr_threshold=5), 0)
+    corrected = data.pairs(cls, replace(CORRECTED, min_frequency=80e3, snr_threshold=5), 0)
 
     def error(pairs):
         problem, target = pairs.batch(0, 0, 4)
