@@ -46,7 +46,9 @@ def main(
 ) -> None:
     """Compare methods by the protocol of mpibridge."""
     if not preprocessing.plain():
-        preprocessing = Preprocessing(min_frequency=80e3, snr_threshold=5, weighting="whitening",system_matrix_background=True)
+        preprocessing = Preprocessing(
+            min_frequency=80e3, snr_threshold=5, weighting="whitening", system_matrix_background=True
+        )
     bed = protocol.Bed(
         Simulated(data, families=tuple(families.split(","))),
         preprocessing,

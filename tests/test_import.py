@@ -35,7 +35,9 @@ def test_the_command_line_starts_with_what_it_prints_with():
 
 
 def test_opening_reconstructing_and_comparing_need_neither_torch_nor_julia():
-    statement = "import mpibridge as mb; mb.open; mb.reconstruct; mb.save; mb.compare; mb.registry; mb.plugins()"
+    statement = (
+        "import mpibridge as mb; mb.open; mb.reconstruct; mb.save; mb.compare; mb.registry; mb.plugins()"
+    )
     assert loaded_after(statement).isdisjoint({"torch", "lightning", "matplotlib", "juliacall", "skimage"})
 
 
