@@ -158,6 +158,11 @@ def test_what_the_filter_lacks_goes_as_rows(files, ears):
             {"solver": "POGM", "reg": [{"type": "L2", "lambda": 0.01}]},
         ),
         (
+            "fista",
+            {"iterations": 2, "penalty": "tv"},
+            {"solver": "FISTA", "reg": [{"type": "TV", "lambda": 0.01, "shape": [4, 3]}]},
+        ),
+        (
             "tv",
             {"iterations": 2, "l1": 1e-3},
             {

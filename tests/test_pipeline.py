@@ -48,6 +48,7 @@ def scan(calibration, phantom) -> xr.Dataset:
         ("kaczmarz", {"iterations": 300}),
         ("cgnr", {"iterations": 30, "regularization": 0.0}),
         ("fista", {"iterations": 1000, "regularization": 0.0}),
+        ("fista", {"iterations": 1000, "regularization": 0.0, "penalty": "tv"}),
         ("tv", {"iterations": 100, "regularization": 0.0}),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 
 from mpibridge import solvers
 from mpibridge.errors import SettingsError
+from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import Plugin, Report, Result, SpectralProblem
 from mpibridge.solvers import L1, L2, TV
 from mpibridge_plugins.mpireco import MPIReco, MPIRecoSettings
@@ -169,7 +170,7 @@ class FISTASettings:
 
     iterations: int = 50  # at least 1
     regularization: float = 0.01  # λ of ½‖Sc − u‖² + λR(c), relative to the normalization
-    penalty: str = "l1"  # R: "l1" or "l2" (‖c‖², twice as strong as the same λ of kaczmarz)
+    penalty: str = "l1"  # R: "l1", "l2" (‖c‖², twice as strong as the same λ of kaczmarz) or "tv"
     momentum: str = "fista"  # "fista" or "pogm"
     restart: str | None = None  # "gradient" restarts the momentum when it points uphill
     step: float | None = None  # step size; None: 0.95 / largest eigenvalue of SᴴS
@@ -179,9 +180,9 @@ class FISTASettings:
 
     def __post_init__(self) -> None:
         _check(self, scales=() if self.step is None else ("step",))
-        if self.penalty not in ("l1", "l2") or self.momentum not in ("fista", "pogm"):
+        if self.penalty not in ("l1", "l2", "tv") or self.momentum not in ("fista", "pogm"):
             raise SettingsError(
-                f'penalty must be "l1" or "l2" and momentum "fista" or "pogm", found {self.penalty!r} and '
+                f'penalty must be "l1", "l2" or "tv" and momentum "fista" or "pogm", found {self.penalty!r} and '
                 f"{self.momentum!r}"
             )
         if self.restart not in (None, "gradient"):
@@ -189,7 +190,7 @@ class FISTASettings:
 
 
 class FISTA(Plugin[SpectralProblem]):
-    """Sparse or smooth images by FISTA or POGM. Source: RegularizedLeastSquares.jl."""
+    """Sparse, smooth or piecewise constant images by FISTA or POGM. Source: RegularizedLeastSquares.jl."""
 
     name = "fista"
     takes = SpectralProblem
@@ -204,7 +205,7 @@ class FISTA(Plugin[SpectralProblem]):
         columns = solve(
             problem.operator.matrix,
             problem.rows,
-            terms=(L1(s.regularization) if s.penalty == "l1" else L2(s.regularization),),
+            terms=(self._penalty(problem.operator),),
             iterations=s.iterations,
             rho=s.step,
             restart=s.restart,
@@ -215,10 +216,18 @@ class FISTA(Plugin[SpectralProblem]):
         )
         return _image(problem, columns.real)
 
+    def _penalty(self, operator: SystemMatrix) -> L1 | L2 | TV:
+        weight = self.settings.regularization
+        if self.settings.penalty == "tv":
+            return TV(weight, operator.image_shape, dims=(-3, -2, -1))
+        return L1(weight) if self.settings.penalty == "l1" else L2(weight)
+
     def in_julia(self) -> MPIReco:
         s = self.settings
-        penalty = {"l1" if s.penalty == "l1" else "regularization": s.regularization}
-        return _in_julia(s, s.momentum, rho=s.step, parameters={"restart": s.restart}, **penalty)
+        penalty = {"l2": "regularization"}.get(s.penalty, s.penalty)
+        return _in_julia(
+            s, s.momentum, rho=s.step, parameters={"restart": s.restart}, **{penalty: s.regularization}
+        )
 
 
 @dataclass(frozen=True)
