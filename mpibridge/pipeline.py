@@ -77,7 +77,7 @@ def reconstruct(
     patches, serve the patches they were recorded for; None takes the one the scan was opened with; methods on waveforms
     and x-space images need none, and take its grid where there is one. settings: the
     plugin's own. weights: of a trained method, a file or the folder of `mpibridge.train`; None looks for those of this
-    acquisition (`mpibridge.weights.find`), and preprocessing None then means what they were trained with. engine: "julia" runs a classical plugin in MPIReco.jl. progress: True for a bar, or a callable
+    acquisition (`mpibridge.weights.find`). What neither preprocessing nor settings say is as in their training. engine: "julia" runs a classical plugin in MPIReco.jl. progress: True for a bar, or a callable
     ``(done, total, text)``.
 
     Returns a Dataset with ``concentration`` (frame, z, y, x), ``contrast`` first if there are several, in units of the
@@ -115,7 +115,7 @@ def reconstruct(
         found = _weights(type(method), scan, calibrations, preprocessing, settings, weights)
         chosen = make_settings(cls, trained.with_network(type(method), settings, found))
         method = cls(chosen)
-        preprocessing = preprocessing or Preprocessing.from_plain(found.header.preprocessing)
+        preprocessing = trained.with_preprocessing(preprocessing, found.header)
     preprocessing = preprocessing or Preprocessing()
     provenance = {
         "plugin": plugin,
@@ -194,7 +194,7 @@ def _weights(
 ) -> trained.Weights:
     """The weights for this recording. A calibration tells the acquisition better than the scan it belongs to.
 
-    Where the user leaves preprocessing to the weights, theirs decides on which grid the image lies.
+    Where the user leaves the grid to the weights, theirs decides where the image lies.
     """
 
     def acquired(wanted: Preprocessing) -> Acquisition | None:
@@ -204,7 +204,8 @@ def _weights(
         return None if calibrated is None else acquisition_of(calibrations[0], wanted.target_grid(calibrated))
 
     def prepared(plain: Mapping[str, Any]) -> Acquisition | None:
-        return acquired(preprocessing or Preprocessing.from_plain(plain))
+        stored = Preprocessing.from_plain(plain)
+        return acquired(stored if preprocessing is None or preprocessing.grid is None else preprocessing)
 
     return trained.find(cls, acquired(preprocessing or Preprocessing()), settings, path, prepared=prepared)
 

@@ -5,18 +5,21 @@ They are looked for where the caller says, in the user's store, and in the ``wei
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpibridge.acquisition import Acquisition
-from mpibridge.errors import WeightsError
-from mpibridge.plugin import TrainablePlugin
+from mpibridge.errors import MPIBridgeWarning, WeightsError
+from mpibridge.plugin import SpectralProblem, TrainablePlugin
+from mpibridge.preprocessing import Preprocessing
 from mpibridge.registry import plugins
 from mpibridge.targets import replacing
 
@@ -37,7 +40,7 @@ class WeightsHeader:
 
     plugin: method they belong to; version: of mpibridge that trained them. settings: of the plugin, preprocessing: what
     differed from the defaults in training. acquisition: what they serve; None serves every one. data: what they were trained
-    on; training: how. metrics: figures on held-out data. licence: SPDX name.
+    on; training: how. metrics: figures on held-out data. licence: SPDX name, empty if not stated.
     """
 
     plugin: str
@@ -49,7 +52,7 @@ class WeightsHeader:
     training: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
-    licence: str = "MIT"
+    licence: str = ""
     created: str = ""
     format: int = FORMAT
 
@@ -94,6 +97,14 @@ class Weights:
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise WeightsError(f"{self.path}: {name} holds values that are not finite; train again")
         return tensors
+
+    def damage(self) -> WeightsError | None:
+        """What is wrong with the tensors, None if nothing is; whether they fit a network shows when they are loaded."""
+        try:
+            self.tensors()
+        except WeightsError as error:
+            return error
+        return None
 
     def load_into(self, network: torch.nn.Module) -> None:
         """Set the weights of a network. WeightsError if names or shapes are not what the network needs."""
@@ -163,13 +174,16 @@ def save(path: str | Path, network: torch.nn.Module, header: WeightsHeader) -> P
 
 
 def install(path: str | Path) -> Path:
-    """Copy weights into the user's store, where `mpibridge.reconstruct` finds them; returns the file there."""
+    """Copy weights into the user's store, where `mpibridge.reconstruct` finds them; returns the file there.
+
+    Its name tells plugin, acquisition and content, so that no weights take the place of others.
+    """
     weights = read(path)
     serves = weights.header.acquisition
-    name = f"{weights.header.plugin}-{'any' if serves is None else serves.fingerprint}"
-    kind = "-".join(str(weights.header.settings[s]) for s in _network_settings(weights.header))
-    # Both come from the file: nothing in them may lead out of the store.
-    name = re.sub(r"[^\w.+-]+", "_", f"{name}{'-' if kind else ''}{kind}").lstrip(".")
+    content = hashlib.sha256(weights.path.read_bytes()).hexdigest()[:8]
+    name = f"{weights.header.plugin}-{'any' if serves is None else serves.fingerprint}-{content}"
+    # The plugin's name comes from the file: nothing in it may lead out of the store.
+    name = re.sub(r"[^\w.+-]+", "_", name).lstrip(".")
     target = store() / f"{name}{SUFFIX}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target, (SUFFIX,)) as unfinished:
@@ -178,7 +192,7 @@ def install(path: str | Path) -> Path:
 
 
 def available(plugin: str | None = None) -> Iterator[Weights | WeightsError]:
-    """Weights in the user's store, then those that come with packages; an error in place of a file that is damaged."""
+    """Weights in the user's store, then those that come with packages, the latest first; an error in place of a damaged file."""
     places = [("store", store())]
     for entry in plugins().values():
         if plugin is None or entry.name == plugin:
@@ -186,12 +200,13 @@ def available(plugin: str | None = None) -> Iterator[Weights | WeightsError]:
             if shipped is not None and ("shipped", shipped) not in places:
                 places.append(("shipped", shipped))
     for origin, folder in places:
+        sound: list[Weights] = []
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
-                found = read(path, origin)
+                sound.append(read(path, origin))
             except WeightsError as error:
                 yield error
-                continue
+        for found in sorted(sound, key=lambda weights: weights.header.created, reverse=True):
             if plugin is None or found.header.plugin == plugin:
                 yield found
 
@@ -208,8 +223,8 @@ def find(
 
     given: settings that the user chose; weights of another network are passed over. path: take these. prepared: the
     acquisition under the preprocessing of weights, for a user who leaves that to them. Otherwise weights of
-    this acquisition come before weights for any, and the user's store before the package. WeightsError says what was looked
-    for, why what is there does not fit, and the command that trains.
+    this acquisition come before weights for any, the user's store before the package, and later ones before earlier ones.
+    WeightsError says what was looked for, why what is there does not fit, and the command that trains.
     """
 
     def reasons_against(header: WeightsHeader) -> list[str]:
@@ -230,6 +245,8 @@ def find(
             refused.append(str(one))
         elif reasons := reasons_against(one.header):
             refused.append(f"{one.path.name} ({one.origin}): {'; '.join(reasons)}")
+        elif (damage := one.damage()) is not None:
+            refused.append(str(damage))
         elif one.header.acquisition is not None:
             return one
         elif serves_any is None:
@@ -237,11 +254,12 @@ def find(
     if serves_any is not None:
         return serves_any
     chosen = "".join(f" --{name.replace('_', '-')} {value}" for name, value in given.items())
+    source = "CALIBRATION.mdf" if cls.takes is SpectralProblem else "PRESET"
     looked = f"{cls.name!r} for {acquisition or 'an acquisition that the header does not tell'}"
     raise WeightsError(
         f"there are no weights of plugin {looked} in {store()} or in its package"
         + "".join(f"\n  {reason}" for reason in refused)
-        + f"\ntrain them: mpibridge train {cls.name}{chosen} --data CALIBRATION.mdf --out runs/{cls.name}, "
+        + f"\ntrain them: mpibridge train {cls.name}{chosen} --data {source} --out runs/{cls.name}, "
         f"then pass weights='runs/{cls.name}'"
     )
 
@@ -249,24 +267,47 @@ def find(
 def with_network(
     cls: type[TrainablePlugin], settings: Mapping[str, Any], weights: Weights
 ) -> Mapping[str, Any]:
-    """Settings of the user completed by those that the weights fix."""
+    """Settings of the user completed by those of training."""
     stored = weights.header.settings
-    fixed = {name: _tupled(stored[name]) for name in _fixed(cls, weights.header)}
-    return {**fixed, **settings}
+    known = {f.name for f in fields(cls.Settings)}
+    return {name: _tupled(value) for name, value in stored.items() if name in known} | dict(settings)
+
+
+FREE = ("frames", "averages", "period_averages", "background", "spectral_leakage")
+"""What may be done to a scan without another system matrix than in training."""
+
+
+def with_preprocessing(given: Preprocessing | None, header: WeightsHeader) -> Preprocessing:
+    """What the user chose, completed by what the weights were trained with.
+
+    A choice that makes another problem of it than in training is a warning. Weights for any acquisition say nothing of the
+    grid.
+    """
+    stored = Preprocessing.from_plain(header.preprocessing)
+    if header.acquisition is None:
+        stored = replace(stored, grid=None)
+    if given is None:
+        return stored
+    chosen = {name: getattr(given, name) for name in given.plain()}
+    told, told_now = stored.plain(), given.plain()
+    other = [name for name in chosen if name not in FREE and _plain(told.get(name)) != _plain(told_now[name])]
+    if header.acquisition is not None and other:
+        differences = ", ".join(f"{name}={told_now[name]!r}, not {getattr(stored, name)!r}" for name in other)
+        warnings.warn(f"the weights were trained otherwise: {differences}", MPIBridgeWarning, stacklevel=4)
+    return replace(stored, **chosen)
 
 
 def _fixed(cls: type[TrainablePlugin], header: WeightsHeader) -> list[str]:
     return [name for name in cls.network_settings if name in header.settings]
 
 
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
 def _tupled(value: Any) -> Any:
     """Lists, which JSON makes of tuples, as tuples."""
     return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
-
-
-def _network_settings(header: WeightsHeader) -> list[str]:
-    cls = plugins()[header.plugin].load() if header.plugin in plugins() else None
-    return _fixed(cls, header) if cls is not None and issubclass(cls, TrainablePlugin) else []
 
 
 def _reasons(

@@ -362,13 +362,25 @@ def test_installed_weights_are_found(tmp_path, store, polish):
         weights.find(polish, ACQUISITION, {})
     target = weights.install(tmp_path)
     assert target.parent == store
-    assert target.name == f"polish-{ACQUISITION.fingerprint}-3.safetensors"
+    assert target.name.startswith(f"polish-{ACQUISITION.fingerprint}-")
     assert target.read_bytes() == path.read_bytes()
     assert weights.find(polish, ACQUISITION, {}).path == target
     wide = weights.install(saved(path, serving(ACQUISITION, settings={"width": 8}), width=8))
     anywhere = weights.install(saved(path, serving(None)))
-    assert anywhere.name == "polish-any-3.safetensors"
-    assert {p.name for p in store.iterdir()} == {target.name, wide.name, anywhere.name}
+    assert anywhere.name.startswith("polish-any-")
+    again = weights.install(saved(path, serving(ACQUISITION, seed=7)))  # other weights for the same take no one's place
+    assert {p.name for p in store.iterdir()} == {target.name, wide.name, anywhere.name, again.name}
+    assert len(list(store.iterdir())) == 4
+
+
+def test_the_latest_weights_of_several_are_taken_and_damaged_ones_passed_over(store, polish):
+    saved(store / "a.safetensors", serving(ACQUISITION, created="2026-01-01T00:00:00"))
+    latest = saved(store / "b.safetensors", serving(ACQUISITION, created="2026-02-01T00:00:00"))
+    assert weights.find(polish, ACQUISITION, {}).path == latest
+    network = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(network.weight, torch.nan)
+    weights.save(store / "c.safetensors", network, serving(ACQUISITION, created="2026-03-01T00:00:00"))
+    assert weights.find(polish, ACQUISITION, {}).path == latest
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "/absolute", "..", ".hidden"])
@@ -389,7 +401,7 @@ def test_the_network_of_the_weights_is_built(tmp_path, polish):
         "width": 3,
         "regularization": 0.1,
     }
-    assert weights.with_network(polish, {}, stored) == {"width": 3}
+    assert weights.with_network(polish, {}, stored) == {"width": 3, "regularization": 9}
 
 
 def test_an_image_says_which_weights_made_it(store, polish):
@@ -427,5 +439,19 @@ def test_weights_bring_their_preprocessing(store, polish):
         image = mb.reconstruct(scan, plugin="polish", system_matrix=matrix, **more)
         return image.attrs[f"{PROVENANCE}/rows"]
 
-    assert rows() == rows(preprocessing=preprocessing)
-    assert rows() < rows(preprocessing=mb.Preprocessing())
+    assert rows() == rows(preprocessing=preprocessing) == rows(preprocessing=mb.Preprocessing(averages=1))
+    with pytest.warns(mb.MPIBridgeWarning, match=r"min_frequency=100000.0, not 300000.0"):
+        assert rows() < rows(preprocessing=mb.Preprocessing(min_frequency=1e5))
+
+
+def test_a_choice_is_completed_by_what_the_weights_were_trained_with():
+    trained = mb.Preprocessing(min_frequency=3e5, snr_threshold=3, background="mean", grid=(1, 8, 8))
+    header = serving(ACQUISITION, preprocessing=trained.plain())
+    both = weights.with_preprocessing(mb.Preprocessing(averages=2, background="interpolate"), header)
+    assert both == replace(trained, averages=2, background="interpolate")  # and nothing is warned of
+    with pytest.warns(mb.MPIBridgeWarning, match="snr_threshold=5, not 3"):
+        weights.with_preprocessing(mb.Preprocessing(snr_threshold=5), header)
+    anybody = serving(None, preprocessing=trained.plain())
+    assert weights.with_preprocessing(mb.Preprocessing(snr_threshold=5), anybody) == replace(
+        trained, snr_threshold=5, grid=None
+    )
