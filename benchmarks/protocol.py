@@ -1,6 +1,6 @@
 """Any method against tuned Kaczmarz, TV and Tikhonov on the same simulated scans: table, JSON, pictures, reports.
 
-Run: python benchmarks/protocol.py --methods tv,tikhonov --snr 15,25 --out runs/protocol
+Run: python benchmarks/protocol.py --snr 15,25 --out runs/protocol
      python benchmarks/protocol.py --data calibration.mdf --methods score --weights score=runs/score --out runs/own
 
 The tables in README and model cards come from here. What the figures mean: docs/comparison.md.
@@ -8,6 +8,7 @@ The tables in README and model cards come from here. What the figures mean: docs
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from rich.markdown import Markdown
 
 from mpibridge import protocol
 from mpibridge.cli.options import preprocessing_flags
+from mpibridge.errors import MPIBridgeError
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting
 from mpibridge.training import Simulated
@@ -34,7 +36,7 @@ def main(
     data: Annotated[str, typer.Option(help="a preset, or the MDF file of a calibration")] = "openmpi-2d",
     families: Annotated[str, typer.Option(help="that methods were trained on and are tuned for")] = FAMILIES,
     unseen: Annotated[str, typer.Option(help="that they were not")] = UNSEEN,
-    snr: Annotated[str, typer.Option(help="dB of the weighted rows, per frame")] = "15,25",
+    snr: Annotated[str, typer.Option(help="dB of the weighted rows, per frame")] = "5,15,25",
     n: Annotated[int, typer.Option(min=1, help="images per group and noise level")] = 100,
     weights: Annotated[
         list[str] | None, typer.Option(metavar="METHOD=PATH", help="of trained methods")
@@ -57,7 +59,7 @@ def main(
         seed=seed,
     )
     given = dict(pair.split("=", 1) for pair in weights or ())
-    taking_part = protocol.chosen(methods.split(","), given)
+    taking_part = protocol.chosen(list(filter(None, methods.split(","))), given)
     with reporting(True) as report:
         outcome = protocol.evaluate(
             bed, taking_part, [float(level) for level in snr.split(",")], device=device, report=report
@@ -70,4 +72,7 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except MPIBridgeError as error:
+        sys.exit(f"error: {error}")

@@ -1,15 +1,19 @@
 """The protocol: tuning finds an interior best, tests share no image, gains are paired, everything is written."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
 from mpibridge import protocol, registry
 from mpibridge.errors import SettingsError
+from mpibridge.execution import take_frames
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
 from mpibridge.preprocessing import Preprocessing
+from mpibridge.protocol.cost import Trial, peak_memory
 from mpibridge.protocol.methods import Method
 from mpibridge.training import Simulated
 
@@ -119,7 +123,8 @@ def test_outcome_is_what_the_images_say(tmp_path):
     assert np.mean(stored["scores"][0]["metrics"]["PSNR"]) == pytest.approx(
         score.metrics["PSNR"].mean(), abs=1e-5
     )
-    assert all(cost["seconds"] > 0 for cost in stored["costs"])
+    assert all(cost["seconds"] > 0 and 0 <= cost["memory"] < 1e9 for cost in stored["costs"])
+    assert stored["facts"]["data"]["families"] == ["vessels", "blobs"]
     assert files["picture, unseen, 15 dB"].read_bytes().startswith(b"\x89PNG")
     assert "kaczmarz" in files["report, in family, 25 dB"].read_text()
     assert "| 25 | unseen | bad |" in files["table"].read_text()
@@ -129,3 +134,13 @@ def test_the_best_of_a_fixed_grid_at_its_end_is_noted():
     methods = [Method("kaczmarz", "kaczmarz", grid={"iterations": (1, 2), "regularization": (1e-9, 1e-8)})]
     outcome = protocol.evaluate(bed(), methods, [25.0])
     assert "the best regularization" in protocol.markdown(outcome)
+
+
+def test_memory_is_that_of_the_frames():
+    problem, _, _ = bed().draw(registry.load("kaczmarz"), "tuning", 20.0)
+    many = take_frames(problem, np.zeros(60_000, int))
+    trial = Trial(Method("m", "kaczmarz"), None, {"iterations": 1}, 0, "cpu")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        found = alone.submit(peak_memory, trial, take_frames(problem, slice(0, 1)), many).result()
+    images = 60_000 * 81 * 8  # complex columns
+    assert images < found < 40 * images

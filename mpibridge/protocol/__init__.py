@@ -9,7 +9,8 @@ print(protocol.markdown(outcome))
 """
 
 from mpibridge.protocol.bed import Bed
-from mpibridge.protocol.evaluation import Cost, Outcome, Score, evaluate
+from mpibridge.protocol.cost import Cost
+from mpibridge.protocol.evaluation import Outcome, Score, evaluate
 from mpibridge.protocol.methods import BASELINE, BASELINES, Method, chosen
 from mpibridge.protocol.outcome import markdown, table, to_plain, write
 from mpibridge.protocol.tuning import Tuned, tune

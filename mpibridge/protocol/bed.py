@@ -58,7 +58,7 @@ class Bed:
     @cached_property
     def facts(self) -> Pairs:
         """What is known of the data: acquisition, preprocessing, description."""
-        return self._pairs(load("kaczmarz"), self.families[0], 0.0)
+        return self._pairs(load("kaczmarz"), self.data.families, self.data.snr)
 
     def draw(self, cls: type[Plugin], stream: str, snr: float) -> tuple[Any, np.ndarray, list[str]]:
         """(problem, truth (frame, z, y, x), family of every frame) of one of `STREAMS`, as ``cls`` takes it.
@@ -71,11 +71,11 @@ class Bed:
         drawn = []
         for family in families:
             seed = (self.seed * len(STREAMS) + STREAMS.index(stream)) * STRIDE + list(FAMILIES).index(family)
-            drawn.append(self._pairs(cls, family, snr).test(seed, each))
+            drawn.append(self._pairs(cls, (family,), (snr, snr)).test(seed, each))
         problems, truths = zip(*drawn, strict=True)
         names = [family for family in families for _ in range(each)]
         return joined_frames(problems), np.concatenate(truths), names
 
-    def _pairs(self, cls: type[Plugin], family: str, snr: float) -> Any:
-        data = replace(self.data, families=(family,), snr=(snr, snr), validation=0)
+    def _pairs(self, cls: type[Plugin], families: Any, snr: tuple[float, float]) -> Any:
+        data = replace(self.data, families=families, snr=snr, validation=0)
         return data.pairs(cls, self.preprocessing, self.seed)  # type: ignore[arg-type]

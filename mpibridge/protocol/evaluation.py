@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mpibridge import registry
 from mpibridge import weights as trained
-from mpibridge.errors import SettingsError
-from mpibridge.execution import build_network, execute, n_frames, take_frames
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.metrics import nrmse, per_image, psnr, ssim
-from mpibridge.plugin import Plugin, Report, TrainablePlugin, make_settings
+from mpibridge.plugin import Report, TrainablePlugin
+from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import silent
 from mpibridge.protocol.bed import Bed
+from mpibridge.protocol.cost import Cost, Trial, cost, run_method
 from mpibridge.protocol.methods import Method
 from mpibridge.protocol.tuning import Tuned, tune
 
 METRICS: Mapping[str, Callable[..., float]] = {"PSNR": psnr, "SSIM": ssim, "NRMSE": nrmse}
 """PSNR in dB with the peak of each truth, SSIM with the range of each truth, NRMSE by norm; nothing is scaled."""
-BATCH = 64
-"""Frames of the second timing."""
-SAMPLE_SECONDS = 2e-3
 EXAMPLES = 1
 """Images per family that are kept for pictures."""
 
@@ -45,16 +42,6 @@ class Score:
     examples: np.ndarray
     """(image, z, y, x) of the first images of every family."""
     at_edge: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds per image of one frame and in a batch of `BATCH` frames, and bytes that the batch took at its peak."""
-
-    method: str
-    seconds: float
-    seconds_in_batch: float
-    memory: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ def evaluate(
                 if (cls.takes, stream) not in drawn:
                     drawn[cls.takes, stream] = bed.draw(cls, stream, level)
                 scans[stream] = drawn[cls.takes, stream]
-            run = _runner(method, at_hand.get(method.name), bed.seed, device)
+            run = partial(run_method, method, at_hand.get(method.name), bed.seed, device)
             tuned = _tuned(method, run, scans["tuning"], report)
             for group in bed.groups:
                 problem, truth, families = scans[group]
@@ -115,29 +102,15 @@ def evaluate(
                     )
                 )
             if level == snr[0]:
-                costs.append(_cost(method.name, scans["in family"][0], lambda p: run(p, tuned.settings)))  # noqa: B023
-    said = {name: _about(found) for name, found in at_hand.items()}
+                trial = Trial(method, at_hand.get(method.name), tuned.settings, bed.seed, device)
+                costs.append(cost(trial, scans["in family"][0]))
+    said = {name: _about(found, bed.preprocessing) for name, found in at_hand.items()}
     return Outcome(scores, costs, truths, said, _facts(bed, methods, snr, device))
 
 
 Scans = tuple[Any, np.ndarray, list[str]]
 """A problem, the truth, and the family of every frame."""
 Run = Callable[[Any, Mapping[str, Any]], np.ndarray]
-
-
-def _runner(method: Method, found: trained.Weights | None, seed: int, device: str) -> Run:
-    cls = registry.load(method.plugin)
-
-    def run(problem: Any, settings: Mapping[str, Any]) -> np.ndarray:
-        plugin: Plugin[Any] = cls(make_settings(cls, settings))
-        if isinstance(plugin, TrainablePlugin) and found is not None:
-            plugin = type(plugin)(make_settings(cls, trained.with_network(type(plugin), settings, found)))
-            plugin.network = build_network(plugin, problem)
-            found.load_into(plugin.network)
-        result = execute(plugin, problem, generator=np.random.default_rng(seed), report=silent, device=device)
-        return result.image
-
-    return run
 
 
 def _tuned(method: Method, run: Run, scans: Scans, report: Report) -> Tuned:
@@ -185,47 +158,20 @@ def _facts(bed: Bed, methods: Sequence[Method], snr: Sequence[float], device: st
     }
 
 
-def _about(found: trained.Weights) -> dict[str, Any]:
+def _about(found: trained.Weights, used: Preprocessing) -> dict[str, Any]:
+    """What a reader should know of weights; ``otherwise``: in what the data differ from those of training."""
     header = found.header
-    return {"file": found.path.name, "data": dict(header.data), "training": dict(header.training)}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MPIBridgeWarning)
+        trained.with_preprocessing(used, header)
+    return {
+        "file": found.path.name,
+        "data": dict(header.data),
+        "training": dict(header.training),
+        "otherwise": [str(warning.message) for warning in caught],
+    }
 
 
 def _examples(families: Sequence[str]) -> list[int]:
     """Positions of the first `EXAMPLES` images of every family."""
     return [i for i, name in enumerate(families) if list(families[:i]).count(name) < EXAMPLES]
-
-
-def _cost(name: str, problem: Any, run: Callable[[Any], object]) -> Cost:
-    one, many = take_frames(problem, slice(0, 1)), take_frames(problem, slice(0, BATCH))
-    run(one)  # what compiles, compiles
-    seconds = min(_timed(run, one) for _ in range(3))
-    with _peak_memory() as peak:
-        in_batch = _timed(run, many) / n_frames(many)
-    return Cost(name, seconds, in_batch, peak[0])
-
-
-def _timed(run: Callable[[Any], object], problem: Any) -> float:
-    start = time.perf_counter()
-    run(problem)
-    return time.perf_counter() - start
-
-
-@contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """Largest growth of the process in bytes while the context is open, sampled every 2 ms; set when it closes."""
-    import psutil
-
-    process = psutil.Process()
-    before, peak, closed = process.memory_info().rss, [0], threading.Event()
-
-    def watch() -> None:
-        while not closed.wait(SAMPLE_SECONDS):
-            peak[0] = max(peak[0], process.memory_info().rss - before)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        closed.set()
-        watcher.join()

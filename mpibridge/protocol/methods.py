@@ -70,10 +70,10 @@ plugin ``tv`` follows MPIReco.jl, which cuts negative values at the end only, an
 
 
 def chosen(names: Sequence[str], weights: Mapping[str, str | Path] | None = None) -> list[Method]:
-    """Methods by name: a baseline, or any plugin with its default settings; the `BASELINE` is always there and first."""
+    """The `BASELINES`, then methods by name: any plugin with its default settings."""
     weights = weights or {}
     methods = []
-    for name in dict.fromkeys([BASELINE, *names]):
+    for name in dict.fromkeys([*BASELINES, *names]):
         if name in BASELINES:
             methods.append(BASELINES[name])
         elif name in plugins():
