@@ -100,6 +100,7 @@ def plugins(
     """The installed reconstruction methods, or the settings of one."""
     from mpibridge import registry
     from mpibridge.plugin import TrainablePlugin
+    from mpibridge.weights import Weights, available
 
     if name is not None:
         cls = registry.load(name)
@@ -109,7 +110,15 @@ def plugins(
             table.add_row(setting.name, str(setting.default), setting.type, setting.text.replace("[", r"\["))
         tabulate(table)
         if issubclass(cls, TrainablePlugin):
-            show(f"\nweights: {_at_hand(cls) or f'none; mpibridge train {name} makes them'}")
+            found = [each for each in available(name) if isinstance(each, Weights)]
+            show(
+                "\nweights:"
+                if found
+                else f"\nweights: none; 'mpibridge train {name} --data … --out …' makes them"
+            )
+            for each in found:
+                serves = each.header.acquisition
+                show(f"  {'any acquisition' if serves is None else serves} ({each.origin}): {each.path}")
         return
     table = Table("plugin", "takes", "weights", "summary", "package", box=None, pad_edge=False)
     for entry in registry.plugins().values():
@@ -134,7 +143,10 @@ def weights(
         ),
     ] = None,
 ) -> None:
-    """List the trained weights at hand and verify them; exit code 1 if a file is damaged."""
+    """List the trained weights at hand and verify them; exit code 1 if a file is damaged.
+
+    Whether they fit a network shows when they are used.
+    """
     from mpibridge import registry
     from mpibridge import weights as trained
 
@@ -153,7 +165,12 @@ def weights(
             damaged.append(str(error))
             continue
         header = found.header
-        metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in header.metrics.items())
+        figures = {
+            metric: value
+            for metric, value in header.metrics.items()
+            if not metric.endswith(("_low", "_high"))
+        }
+        metrics = ", ".join(f"{metric} {value:.4g}" for metric, value in figures.items())
         given = ", ".join(f"{setting}={value}" for setting, value in header.settings.items())
         serves = "any acquisition" if header.acquisition is None else str(header.acquisition)
         table.add_row(header.plugin, serves, given, metrics, found.origin, str(found.path))
