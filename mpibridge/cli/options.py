@@ -124,7 +124,7 @@ def settings_flags(
 
 def _parsed(name: str, value: Any, hint: Any) -> Any:
     """The value of an option; SettingsError if it holds a text where the field of that name takes numbers only."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or hint is str:
         return value
     parsed = settings.parse_value(value)
     parts = parsed if isinstance(parsed, tuple) else (parsed,)

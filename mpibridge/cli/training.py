@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from mpibridge import settings
 from mpibridge.cli.application import app, say, show
 from mpibridge.cli.options import TakesSettings, preprocessing_flags, settings_flags
 from mpibridge.errors import SettingsError
+from mpibridge.plugin import Report
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.training.settings import Training
 
 
 @app.command(
     cls=TakesSettings,
-    epilog="Example: mpibridge train cascade --data openmpi-2d --out runs/cascade --steps 20000 --snr-threshold 5",
+    epilog="Example: mpibridge train NAME --data openmpi-2d --out runs/NAME --steps 20000 --snr-threshold 5",
 )
 @preprocessing_flags
 @settings_flags(Training, "training", lambda values: Training(**values))
@@ -53,7 +56,10 @@ def train(
     preprocessing: Preprocessing,
     training: Training,
 ) -> None:
-    """Train a method on simulated data and write its weights. The settings of the plugin are options, too.
+    """Train a method and write its weights. The settings of the plugin are options, too.
+
+    Phantoms are random; a preset scans them with a simulated scanner, a calibration with its system matrix.
+    Data of your own: mpibridge.train in Python.
 
     A run that was stopped goes on when the same command is given again.
     """
@@ -73,7 +79,7 @@ def train(
             weights=weights,
             device=device,
             seed=seed,
-            progress=True,
+            progress=True if Console(stderr=True).is_terminal else _lines(),
             **settings.parse_assignments(assignments or ()),
         )
     except KeyboardInterrupt as interrupt:
@@ -85,6 +91,22 @@ def train(
         + (f", {figures}" if figures else "")
     )
     show(f"mpibridge reconstruct SCAN.mdf -s CALIBRATION.mdf --plugin {plugin} --weights {out} -o image.mdf")
+
+
+def _lines() -> Report:
+    """A line per validation, for logs: a bar is only seen in a terminal."""
+    first: tuple[int, float] | None = None
+
+    def report(done: int, total: int, text: str) -> None:
+        nonlocal first
+        now = time.monotonic()
+        if text.startswith(f"step {done}:"):
+            if first is not None:
+                text += f", {(total - done) * (now - first[1]) / (done - first[0]):.0f} s left"
+            say(text)
+        first = first or (done, now)
+
+    return report
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Training of learned methods: the data, the loop, the folder of a run.
 
-weights = mpibridge.train("cascade", data="openmpi-2d", out="runs/cascade")
-image = mpibridge.reconstruct("scan.mdf", plugin="cascade", system_matrix="calibration.mdf", weights="runs/cascade")
+weights = mpibridge.train("polish", data="openmpi-2d", out="runs/polish")
+image = mpibridge.reconstruct("scan.mdf", plugin="polish", system_matrix="calibration.mdf", weights="runs/polish")
 """
 
 from __future__ import annotations

@@ -12,11 +12,14 @@ import numpy as np
 import xarray as xr
 
 from mpibridge.acquisition import Acquisition, acquisition_of
+from mpibridge.calibration import calibration_grid
 from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.execution import n_frames
 from mpibridge.fingerprint import fingerprint
-from mpibridge.pipeline import PROBLEMS
-from mpibridge.plugin import SpectralProblem, TrainablePlugin
+from mpibridge.metrics.alignment import labelled, misalignment
+from mpibridge.model import GRID_DIMS
+from mpibridge.pipeline import PROBLEMS, placed_grid
+from mpibridge.plugin import ImageProblem, SpectralProblem, TrainablePlugin, WaveformProblem
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.reading import read
 from mpibridge.training.data import (
@@ -32,6 +35,8 @@ from mpibridge.training.data import (
 )
 
 File = str | Path | xr.Dataset
+WITH_ARRAYS = (SpectralProblem, WaveformProblem, ImageProblem)
+"""Problems that networks learn from."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,13 @@ class Arrays(Data):
     acquisition: Acquisition | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.problem, WITH_ARRAYS):
+            *others, last = (kind.__name__ for kind in WITH_ARRAYS)
+            raise SettingsError(
+                f"a problem ({', '.join(others)} or {last} of mpibridge.plugin) and its images (frame, z, y, x) are "
+                f"wanted, found {_kind(self.problem)} and {_kind(self.target)}; a problem is built of arrays like "
+                "WaveformProblem(grid=mpibridge.Grid(…), waveform=…, sample_rate=…, trajectory=…)"
+            )
         target = np.asarray(self.target, np.float32)
         object.__setattr__(self, "target", target)
         if not 0 <= self.validation < 1:
@@ -69,13 +81,8 @@ class Arrays(Data):
             raise SettingsError(
                 f"plugin {cls.name!r} takes a {cls.takes.__name__}, found {type(self.problem).__name__}"
             )
-        return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": self._digest()})
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256()
-        for values in (*signals(self.problem).values(), self.target):
-            digest.update(np.ascontiguousarray(values).view(np.uint8).data)
-        return digest.hexdigest()
+        digest = _digest(*signals(self.problem).values(), self.target)
+        return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": digest})
 
 
 class ArrayPairs(Pairs):
@@ -111,12 +118,12 @@ class ArrayPairs(Pairs):
 class Recordings(Data):
     """Scans, and the images they should give.
 
-    recordings: pairs of a scan and its image, paths or datasets (an MDF reconstruction, or what `mpibridge.reconstruct`
-    returns); the image has the frames of the scan after preprocessing, or one for all of them. system_matrix: the
-    calibration, for methods that need one.
+    recordings: pairs of a scan and its image, paths or datasets (an MDF reconstruction, what `mpibridge.reconstruct`
+    returns, or ``phantom.on(grid)``); the image has the frames of the scan after preprocessing, or one for all of them, and
+    lies where `mpibridge.reconstruct` would put it (ShapeError). system_matrix: the calibration, for methods that need one.
     """
 
-    recordings: Sequence[tuple[File, File]]
+    recordings: Sequence[tuple[File, File | xr.DataArray]]
     system_matrix: File | None = None
     validation: float = 0.1  # share of the frames that is held out, from 0 to below 1
 
@@ -130,9 +137,11 @@ class Recordings(Data):
             )
         pairs: list[Pair] = []
         described = []
-        for scan, image in ((_opened(one), _opened(other)) for one, other in self.recordings):
+        for i, (scan, image) in enumerate((_opened(one), _opened(other)) for one, other in self.recordings):
             problem = PROBLEMS[cls.takes](scan, calibrations, preprocessing)
-            pairs.append((problem, _target(image, problem)))
+            name = image.attrs.get("source", f"the image of recording {i}")
+            places = _places(problem, scan, calibrations)
+            pairs.append((problem, _target(image, name, n_frames(problem), places)))
             described.append([fingerprint(scan), fingerprint(image)])
         first = _alike([problem for problem, _ in pairs])
         given = [_signals(problem) for problem, _ in pairs]
@@ -142,7 +151,8 @@ class Recordings(Data):
         arrays = Arrays(
             with_signals(first, joined), target, self.validation, acquisition_of(recording, first.grid)
         )
-        said: dict[str, Any] = {"kind": "recordings", "files": described}
+        # Images made in memory have no file that tells them apart.
+        said: dict[str, Any] = {"kind": "recordings", "files": described, "images": _digest(target)}
         if calibrations:
             said["system_matrix"] = fingerprint(calibrations[0])
         return ArrayPairs(arrays, preprocessing, seed, said)
@@ -174,26 +184,49 @@ def _signals(problem: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _opened(file: File) -> xr.Dataset:
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _opened(file: File | xr.DataArray) -> xr.Dataset:
+    if isinstance(file, xr.DataArray):
+        return file.to_dataset(name="concentration")
     return file if isinstance(file, xr.Dataset) else read(file)
 
 
-def _target(image: xr.Dataset, problem: Any) -> np.ndarray:
-    """The image of every frame of a problem (frame, z, y, x)."""
+def _places(problem: Any, scan: xr.Dataset, calibrations: Sequence[xr.Dataset]) -> xr.DataArray:
+    """An empty image (z, y, x) where `mpibridge.reconstruct` would put that of a scan, with positions if they are known."""
+    grid = problem.grid
+    if isinstance(problem, SpectralProblem):
+        if calibration_grid(calibrations[0]) is None:
+            return xr.DataArray(np.zeros(grid.shape), dims=GRID_DIMS)
+        grid = placed_grid(grid, scan, calibrations[0])
+    return xr.DataArray(np.zeros(grid.shape), grid.coordinates(), GRID_DIMS)
+
+
+def _target(image: xr.Dataset, name: str, frames: int, places: xr.DataArray) -> np.ndarray:
+    """The image of every frame (frame, z, y, x). ShapeError if it has other frames or lies at other places."""
     if "concentration" not in image:
         raise SettingsError(
-            f"{image.attrs.get('source', 'a dataset')} is no image: it holds {list(image.data_vars)}, "
-            "'concentration' is wanted"
+            f"{name} is no image: it holds {list(image.data_vars)}, 'concentration' is wanted"
         )
-    values = image["concentration"]
-    if "contrast" in values.dims:
+    if "contrast" in image["concentration"].dims:
         raise NotImplementedError("training on images with several contrasts")
-    shape = (n_frames(problem), *problem.grid.shape)
-    found = np.asarray(values.values, np.float32)
-    found = found if found.ndim == 4 else found[None]
-    if found.shape[1:] != shape[1:] or found.shape[0] not in (1, shape[0]):
+    values = labelled(image)
+    assert values is not None  # it comes from a dataset
+    if reason := misalignment(values, places):
+        raise ShapeError(f"{name} does not lie on the grid of its scan, the reference: {reason}")
+    found = np.asarray(values.values, np.float32).reshape(-1, *places.shape)
+    if len(found) not in (1, frames):
         raise ShapeError(
-            f"the image is {found.shape}, the scan gives {shape} (frame, z, y, x): average frames "
-            "(Preprocessing(averages=…)) or choose the grid (Preprocessing(grid=…))"
+            f"{name} has {len(found)} frames, its scan gives {frames}: average frames (Preprocessing(averages=…)), or "
+            "pass one image for all of them"
         )
-    return np.ascontiguousarray(np.broadcast_to(found, shape))
+    return np.ascontiguousarray(np.broadcast_to(found, (frames, *places.shape)))
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__ + (f" {np.shape(value)}" if isinstance(value, np.ndarray) else "")

@@ -67,9 +67,11 @@ class Record(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]
 
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        said = f"loss {self.rows[-1][1]:.4g}" if self.rows else "training"
-        self.report(trainer.global_step, self.steps, said)
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 < trainer.num_training_batches:  # that of the last one knows the validation, too
+            self._report(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         losses, step = pl_module.losses(), trainer.global_step
@@ -96,6 +98,15 @@ class Record(Callback):
         trainer.save_checkpoint(unfinished)
         if trainer.is_global_zero:
             unfinished.replace(self.folder / CHECKPOINT)
+        self._report(trainer)
+
+    def _report(self, trainer: Trainer) -> None:
+        said = "training"
+        if self.rows:
+            step, loss, validation, _ = self.rows[-1]
+            said = f"step {step}: loss {loss:.4g}"
+            said += "" if validation is None else f", validation loss {validation:.4g}"
+        self.report(trainer.global_step, self.steps, said)
 
     def _write_history(self) -> None:
         text = io.StringIO()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,8 @@ def _run(
         def header(record: Record) -> trained.WeightsHeader:
             step, loss = record.best
             said = {
-                **asdict(training),
+                **{name: value for name, value in asdict(training).items() if name != "licence"},
+                "package": _package(method.name),
                 "step": step,
                 "device": where,
                 "seconds": round(record.elapsed, 1),
@@ -146,6 +148,7 @@ def _run(
                 training=said,
                 seed=seed,
                 metrics={} if loss is None else {"validation_loss": loss},
+                licence=training.licence,
                 created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
 
@@ -168,7 +171,11 @@ def _run(
             record.load_state_dict(reached["callbacks"][record.state_key])
         remaining = training.steps - (0 if reached is None else reached["global_step"])
         done = record.stopped or remaining <= 0
-        if done and "frames" in trained.read(folder).header.metrics:
+        if done and "frames" in (finished := trained.read(folder)).header.metrics:
+            if training.licence not in ("", finished.header.licence):
+                finished.load_into(method.network)
+                stated = replace(finished.header, licence=training.licence)
+                trained.save(finished.path, method.network, stated)
             return
         if not done:
             n_cuda = range(torch.cuda.device_count())
@@ -212,6 +219,15 @@ def _trainable(plugin: str, settings: dict[str, Any]) -> type[TrainablePlugin]:
         known = ", ".join(_trainable_names()) or "none is installed"
         raise SettingsError(f"plugin {plugin!r} has nothing to train; those that learn: {known}")
     return cls
+
+
+def _package(plugin: str) -> str:
+    """The package that brought a plugin, and its version."""
+    name = registry.plugins()[plugin].package
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:  # registered without being installed
+        return name
 
 
 def _trainable_names() -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from math import isfinite
 from numbers import Integral, Real
@@ -10,9 +11,11 @@ from typing import Any
 from mpibridge.errors import SettingsError
 
 SCHEDULES = ("cosine", "constant")
+LICENCE = re.compile(r"\(*[\w.:+-]+\)*( (AND|OR|WITH) \(*[\w.:+-]+\)*)*", re.ASCII)
+"""An SPDX name, or several joined."""
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 LOGS = ("csv", "tensorboard")
-CHANGES_NOTHING = ("workers", "log", "evaluate")
+CHANGES_NOTHING = ("workers", "log", "evaluate", "licence")
 """Fields that the trained weights do not depend on."""
 
 
@@ -27,9 +30,7 @@ class Training:
     warmup: int = 100  # steps in which the learning rate rises linearly, at least 0
     schedule: str = "cosine"  # learning rate after that: cosine (falls to 0 at the last step) or constant
     clip: float = 1.0  # largest norm of the gradient, at least 0; 0 clips nothing
-    average: float = (
-        0.999  # decay of the moving average of the weights, from 0 to below 1; 0 averages nothing
-    )
+    average: float = 0.999  # decay of the moving average of the weights, from 0 to below 1; 0: no average
     precision: str = "32"  # 32, bf16-mixed or 16-mixed (GPU only)
     devices: int = 1  # GPUs, or processes on the CPU, at least 1
     validate_every: int = 250  # steps between validations and checkpoints, at least 1
@@ -37,6 +38,7 @@ class Training:
     log: str = "csv"  # csv (history.csv) or tensorboard (beside it)
     workers: int = 0  # processes that prepare batches, at least 0; 0: the training process does
     evaluate: int = 32  # held-out frames reconstructed at the end for NRMSE and PSNR, at least 0
+    licence: str = ""  # of the weights: an SPDX name such as MIT or CC-BY-4.0; empty: not stated
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -62,6 +64,10 @@ class Training:
             raise SettingsError("learning_rate must be above 0, found 0")
         if self.average >= 1:
             raise SettingsError(f"average must lie from 0 to below 1, found {self.average}")
+        if self.licence != "" and not (isinstance(self.licence, str) and LICENCE.fullmatch(self.licence)):
+            raise SettingsError(
+                f"licence must be an SPDX name such as MIT or CC-BY-4.0 (https://spdx.org/licenses), found {self.licence!r}"
+            )
         object.__setattr__(self, "precision", str(self.precision))
         for name, allowed in (("schedule", SCHEDULES), ("precision", PRECISIONS), ("log", LOGS)):
             if getattr(self, name) not in allowed:

@@ -1,10 +1,13 @@
 """`mpibridge train`: settings of three kinds as options, what it prints, how it stops."""
 
+import re
+
 import pytest
 from typer.testing import CliRunner
 
-from mpibridge import weights
+from mpibridge import settings, weights
 from mpibridge.cli import app
+from mpibridge.training import Training
 from tests.training import learners
 
 COMMON = [
@@ -31,11 +34,21 @@ def run(*arguments):
     return CliRunner().invoke(app, ["train", *map(str, arguments)])
 
 
+def of_steps(made):
+    """What it says of validations where no terminal is."""
+    return [line for line in made.stderr.splitlines() if line.startswith("step ")]
+
+
 def test_trains_and_says_what_is_next(tmp_path):
     made = run("learner", *COMMON, *SHORT, "--out", tmp_path, "--width", "5", "--seed", "2")
     assert made.exit_code == 0, made.output
     assert f"{tmp_path}/weights.safetensors: step" in made.stdout
     assert "validation_loss" in made.stdout
+    lines = of_steps(made)
+    assert len(lines) == 2
+    for step, line in zip((2, 4), lines, strict=True):
+        assert re.fullmatch(rf"step {step}: loss \S+, validation loss \S+, \d+ s left", line)
+    assert lines[1].endswith(" 0 s left")
     assert f"--plugin learner --weights {tmp_path}" in made.stdout
     header = weights.read(tmp_path).header
     assert header.settings["width"] == 5
@@ -66,6 +79,25 @@ def test_errors_are_one_line(tmp_path, arguments, code, message):
     assert made.exit_code == code
     assert message in " ".join(made.output.replace("│", " ").split())
     assert not (tmp_path / "run").exists()
+
+
+def test_words_and_the_licence_are_options(tmp_path):
+    made = run(
+        *("learner", *COMMON, *SHORT, "--out", tmp_path, "--schedule", "constant"),
+        *("--precision", "bf16-mixed", "--licence", "CC-BY-4.0", "--validate-every", "1"),
+    )
+    assert made.exit_code == 0, made.output
+    header = weights.read(tmp_path).header
+    assert (header.training["schedule"], header.training["precision"]) == ("constant", "bf16-mixed")
+    assert header.licence == "CC-BY-4.0"
+    assert [line.split(":")[0] for line in of_steps(made)] == [f"step {i}" for i in range(1, 5)]
+    longer = run("learner", *COMMON, *SHORT, "--out", tmp_path, "--schedule", "constant", "--steps", "6",
+                 "--precision", "bf16-mixed", "--validate-every", "1")  # fmt: skip
+    assert [line.split(":")[0] for line in of_steps(longer)] == ["step 5", "step 6"]
+
+
+def test_every_setting_of_the_loop_has_help():
+    assert all(setting.text for setting in settings.describe(Training))
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch):

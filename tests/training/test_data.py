@@ -162,12 +162,88 @@ def test_recordings_become_arrays(tmp_path):
     assert [each[0]["name"] for each in pairs.description["files"]] == ["0.mdf", "1.mdf"]
 
 
+@pytest.fixture(scope="module")
+def recorded():
+    """A calibration, a scan, and its image of one frame, which is the same nowhere mirrored or swapped."""
+    generator = np.random.default_rng(2)
+    calibration = simulate.calibration(SMALL, generator=generator)
+    phantom = simulate.phantoms.named("dots", SMALL.grid)
+    scan = simulate.scan(phantom, SMALL, generator=generator, n_frames=2)
+    return calibration, scan, phantom.on(SMALL.grid).expand_dims("frame").to_dataset(name="concentration")
+
+
+def targets(recorded, image, kind=SpectralProblem):
+    calibration, scan, _ = recorded
+    data = Recordings([(scan, image)], system_matrix=calibration, validation=0)
+    return data.pairs(taking(kind), SELECTION, 0).batch(0, 0, 2)[1]
+
+
+@pytest.mark.parametrize("kind", [SpectralProblem, WaveformProblem])
+def test_images_of_recordings_lie_where_the_scan_does(recorded, kind, tmp_path):
+    image = recorded[2]
+    wanted = np.repeat(image.concentration.values, 2, 0)
+    for given in (
+        image,
+        image.concentration[0],
+        image.transpose("x", "y", "frame", "z"),
+        image.isel(z=0, frame=0),
+        image.drop_vars(["x", "y"]),
+    ):
+        np.testing.assert_allclose(targets(recorded, given, kind), wanted, rtol=1e-6)
+    moved = image.assign_coords(x=image.x + 1e-3)
+    for given, reason in (
+        (image.isel(x=slice(None, None, -1)), "along x: .* reversed"),
+        (moved, "lie at other places along x"),
+        (image.isel(y=slice(1, None)), "differ along y"),
+        (image.isel(frame=[0, 0, 0]), "has 3 frames, its scan gives 2"),
+    ):
+        with pytest.raises(ShapeError, match=rf"the image of recording 0 .*{reason}"):
+            targets(recorded, given, kind)
+    path = tmp_path / "moved.mdf"
+    mb.save(
+        path, mb.reconstruct(recorded[1], system_matrix=recorded[0], iterations=1).assign_coords(x=moved.x)
+    )
+    with pytest.raises(ShapeError, match=rf"{path} does not lie on the grid of its scan"):
+        targets(recorded, path, kind)
+
+
+def test_runs_tell_images_apart_that_were_made_in_memory(recorded):
+    calibration, scan, image = recorded
+
+    def description(image):
+        data = Recordings([(scan, image)], system_matrix=calibration)
+        return data.pairs(learners.Learner, SELECTION, 0).description
+
+    assert description(image) == description(image.copy())
+    assert description(image) != description(image * 2)
+
+
+def test_images_of_a_scan_at_another_focus_field_lie_there(recorded):
+    calibration, scan, image = recorded
+    scan = scan.copy()
+    offset = np.zeros((1, 1, 3))
+    offset[..., 0] = 5e-3 * scan.attrs["/acquisition/gradient"][0, 0, 0, 0]
+    scan.attrs["/acquisition/offsetField"] = offset
+    shown = mb.reconstruct(scan, system_matrix=calibration, preprocessing=SELECTION, iterations=1)
+    assert abs(float(shown.x[0] - image.x[0])) == pytest.approx(5e-3, rel=1e-6)
+    np.testing.assert_array_equal(
+        np.sort(targets((calibration, scan, None), shown), None), np.sort(shown.concentration.values, None)
+    )
+    with pytest.raises(ShapeError, match="lie at other places along x"):
+        targets((calibration, scan, None), image)
+
+
 def test_data_that_cannot_serve_are_told(tmp_path):
     problem, target = learners.pairs(4)
     with pytest.raises(ShapeError, match=r"target is .* is wanted"):
         Arrays(problem, target[:3])
     with pytest.raises(ShapeError, match="not finite in frame 2"):
         Arrays(problem, np.where(np.arange(4)[:, None, None, None] == 2, np.nan, target))
+    with pytest.raises(
+        SettingsError,
+        match=r"a problem \(SpectralProblem, WaveformProblem or ImageProblem of .* found ndarray \(32, 2, 100\) and list",
+    ):
+        as_data((np.zeros((32, 2, 100)), [1, 2]))
     with pytest.raises(SettingsError, match="validation must"):
         Arrays(problem, target, validation=1)
     with pytest.raises(SettingsError, match="takes a WaveformProblem, found SpectralProblem"):

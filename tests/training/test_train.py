@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 import mpibridge as mb
-from mpibridge import simulate, weights
+from mpibridge import registry, simulate, weights
 from mpibridge.errors import SettingsError, WeightsError
 from mpibridge.execution import build_network, execute
 from mpibridge.progress import silent
@@ -44,9 +44,25 @@ def test_loss_falls_and_the_header_tells(tmp_path):
     assert header.metrics["validation_loss"] == found["validation_loss"][best]
     assert header.metrics["nrmse_low"] < header.metrics["nrmse"] < header.metrics["nrmse_high"] < 0.9
     assert header.metrics["frames"] == header.data["validation"] == 20
-    assert {name: header.training[name] for name in asdict(training)} == asdict(training)
+    assert asdict(training).items() - {("licence", "")} <= header.training.items()
+    assert header.training["package"] == "tests"  # which is not installed
+    assert (header.licence, "licence" in header.training) == ("", False)
     assert (header.plugin, header.seed, header.settings["width"]) == ("learner", 4, 12)
     assert header.acquisition is None
+
+
+def test_licence_is_what_the_user_states_and_changes_nothing_else(tmp_path, learner, monkeypatch):
+    monkeypatch.setattr(registry.plugins()["learner"]._entry.dist, "name", "numpy")
+    stated = replace(SHORT, evaluate=4, licence="CC-BY-4.0 OR MIT")
+    first = train("learner", data=learners.pairs(), out=tmp_path, training=stated)
+    assert first.header.licence == "CC-BY-4.0 OR MIT"
+    assert first.header.training["package"] == f"numpy {np.__version__}"
+    again = train("learner", data=learners.pairs(), out=tmp_path, training=replace(stated, licence=""))
+    assert again.header == first.header
+    other = train("learner", data=learners.pairs(), out=tmp_path, training=replace(stated, licence="0BSD"))
+    assert other.header == replace(first.header, licence="0BSD")
+    before, after = first.tensors(), other.tensors()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_seed_decides_every_bit(tmp_path):
@@ -195,6 +211,8 @@ def test_without_held_out_pairs_the_last_weights_are_kept(tmp_path):
         ("patience", 0),
         ("clip", -1),
         ("log", "none"),
+        ("licence", "free to use"),
+        ("licence", None),
     ],
 )
 def test_training_settings_have_ranges(field, value):
