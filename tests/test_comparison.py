@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import mpibridge as mb
 from mpibridge import metrics
 from mpibridge.cli import app
+from mpibridge.comparison.pictures import named
 from mpibridge.errors import MDFError, SettingsError, ShapeError
 from mpibridge.model import IMAGE_DIMS, Grid
 from mpibridge.preprocessing import Preprocessing
@@ -121,11 +122,85 @@ def test_units_that_differ_and_values_that_are_no_numbers_are_noted():
     broken["concentration"][0, 0, 0, 0] = np.nan
     iron = picture()
     iron["concentration"].attrs["units"] = "mmol/l"
-    found = mb.compare({"broken": broken, "iron": iron}, reference=TRUTH)
-    assert "Units differ: broken in delta samples, iron in mmol/l." in found.notes
+    bare = picture()["concentration"].drop_attrs()
+    found = mb.compare({"broken": broken, "iron": iron, "bare": bare}, reference=TRUTH)
+    assert "Units differ: broken in delta samples, iron in mmol/l, bare not stated." in found.notes
     assert "broken: 1 values are not finite." in found.notes
     assert "maximum" in found.table
     assert math.isnan(found.table["NRMSE"]["broken"])
+
+
+def test_no_unit_is_claimed_of_arrays_that_state_none(tmp_path):
+    bare = picture()["concentration"].drop_attrs()
+    found = mb.compare({"bare": bare}, reference=TRUTH)
+    assert "maximum" in found.table
+    assert not any("delta" in text for text in (*found.table.columns, *found.notes))
+    assert "concentration\n(mmol" not in str([axis.get_ylabel() for axis in found.plot().axes])
+    mb.save(tmp_path / "image.mdf", picture())  # MDF has no field for the unit
+    assert "maximum (delta samples)" in mb.compare([tmp_path / "image.mdf"]).table
+
+
+def test_a_reference_with_gaps_is_said_once_with_its_reason():
+    truth = TRUTH.copy(deep=True)
+    truth["concentration"][0, 0, 0, :2] = np.nan
+    images = {"a": picture(1), "b": picture(2)}
+    found = mb.compare(images, reference=truth, scale="least_squares", max_shift=1e-3)
+    assert found.table[["NRMSE", "PSNR (dB)", "SSIM"]].isna().all(axis=None)
+    assert found.factors == {"a": 1.0, "b": 1.0}
+    reasons = [note for note in found.notes if "NaN" in note]
+    assert [note.split(".")[0] for note in reasons] == [
+        *("reference: no image is scaled to it", "reference: no NRMSE, PSNR (dB), SSIM of any image")
+    ]
+    assert all("It has 2 of 72 values that are NaN or infinite" in note for note in reasons)
+    assert not any("constant" in note for note in found.notes)
+    first = mb.compare({"first": truth, "second": picture(1)})
+    assert any(
+        note.startswith("first: no difference to first (relative) of any image.") for note in first.notes
+    )
+
+
+def test_positions_are_ignored_when_asked_and_by_how_much_is_said():
+    image = picture(1)
+    moved = image.assign_coords(x=image.x + 0.5e-3, y=image.y - 1e-3).assign_attrs(
+        grid_center=[5e-4, -1e-3, 0]
+    )
+    plain = mb.compare({"image": image, "moved": moved}, reference=TRUTH)
+    assert math.isnan(plain.table["NRMSE"]["moved"])
+    (reason,) = [note for note in plain.notes if note.startswith("moved: ")]
+    assert "along x: -7.5 to 8.5 mm and -8 to 8 mm, along y: -8 to 6 mm and -7 to 7 mm; reconstruct" in reason
+    assert 'align="voxels" (--align voxels)' in reason
+
+    found = mb.compare(
+        {"image": image, "moved": moved}, reference=TRUTH, align="voxels", scale="least_squares"
+    )
+    assert found.table.loc["moved"].equals(found.table.loc["image"])
+    assert [note for note in found.notes if "positions" in note] == [
+        "moved: compared voxel by voxel with reference, its positions are ignored. "
+        "They differ by x 0.5 mm, y -1 mm, z 0 mm."
+    ]
+    assert found.images["moved"].x.equals(TRUTH.x)
+    assert found.images["moved"].attrs["grid_center"] == TRUTH.attrs["grid_center"]
+    assert moved.x[0] == pytest.approx(-7.5e-3)  # the image that was given stays as it was
+
+    wider = image.assign_coords(x=2 * image.x)
+    notes = mb.compare({"wider": wider}, reference=TRUTH, align="voxels").notes
+    assert any("x -8 to 8 mm, y 0 mm, z 0 mm" in note for note in notes)
+
+
+def test_voxels_that_do_not_belong_together_are_refused_with_any_alignment():
+    backwards = picture().isel(x=slice(None, None, -1))
+    for image, reason in (
+        (picture(grid=OTHER), "differ along x"),
+        (backwards, r"sort both with sortby('x')"),
+    ):
+        for align in ("positions", "voxels"):
+            found = mb.compare({"image": image}, reference=TRUTH, align=align)
+            assert math.isnan(found.table["NRMSE"]["image"])
+            (note,) = [note for note in found.notes if note.startswith("image: ")]
+            assert reason in note
+            assert "align=" not in note
+    with pytest.raises(SettingsError, match=r"align must be one of \('positions', 'voxels'\), found 'voxel'"):
+        mb.compare({"a": picture()}, align="voxel")
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +244,16 @@ def test_residual_that_cannot_be_said_has_a_reason(recorded):
     assert any(
         note.startswith("moved: no data residual. The data are those of another grid") for note in found.notes
     )
-    with pytest.raises(SettingsError, match="needs the system matrix of the scan"):
+    assert any("along x" in note and "--align voxels" in note for note in found.notes)
+    voxels = mb.compare({"image": image, "moved": moved}, scan=scan, preprocessing=SELECTION, align="voxels")
+    assert voxels.table["data residual"]["moved"] == pytest.approx(voxels.table["data residual"]["image"])
+    assert (
+        "moved: the data residual is taken voxel by voxel, the positions of the image are ignored. "
+        "They differ from those of the calibration by x 1 mm, y 0 mm, z 0 mm."
+    ) in voxels.notes
+    with pytest.raises(
+        SettingsError, match=r"needs the system matrix .*system_matrix=….*command line, -s FILE"
+    ):
         mb.compare({"image": image}, scan=recorded / "scan.mdf")
     averaged = mb.compare({"image": image}, scan=scan, preprocessing=Preprocessing(averages=10))
     assert any("the data have 1 frames; pass the preprocessing" in note for note in averaged.notes)
@@ -182,14 +266,57 @@ def test_reconstructions_of_other_software(shared):
     assert found.table["difference to MPIReco.jl (relative)"].tolist() == [0, 0]
 
 
+def test_an_image_of_mpireco_beside_ours(shared):
+    """MPIReco.jl writes the field of view's centre as 0; the calibration's is (0.5, -1) mm."""
+    folder = shared / "golden" / "single-patch"
+    scan = mb.open(folder / "measurement.mdf", system_matrix=folder / "calibration.mdf")
+    ours = mb.reconstruct(scan, iterations=3, regularization=0.01)
+    theirs = mb.open(folder / "reconstruction_mpireco.mdf").isel(frame=slice(ours.sizes["frame"]))
+    label = "difference to ours (relative)"
+    refused = mb.compare({"ours": ours, "theirs": theirs})
+    assert math.isnan(refused.table[label]["theirs"])
+    (reason,) = [note for note in refused.notes if note.startswith("theirs: ")]
+    assert "along x" in reason
+    assert "along y" in reason
+    found = mb.compare({"ours": ours, "theirs": theirs}, align="voxels")
+    assert found.table[label]["theirs"] == pytest.approx(
+        metrics.per_image(metrics.nrmse, theirs.concentration.values, ours.concentration.values).mean()
+    )
+    assert any("They differ by x -0.5 mm, y 1 mm, z 0 mm" in note for note in found.notes)
+
+
 def test_files_of_the_same_name_keep_their_folder(recorded, tmp_path):
     (tmp_path / "other").mkdir()
     copy = tmp_path / "other" / "sweeps1.mdf"
     copy.write_bytes((recorded / "sweeps1.mdf").read_bytes())
     found = mb.compare([recorded / "sweeps1.mdf", copy])
     assert list(found.table.index) == [f"{recorded.name}/sweeps1", "other/sweeps1"]
-    with pytest.raises(SettingsError, match=r"two images are called 'other/sweeps1'"):
-        mb.compare([copy, copy])
+    with pytest.raises(SettingsError, match=r"sweeps1\.mdf' occurs twice; .*--names.*compare\({"):
+        mb.compare([copy, tmp_path / "other" / ".." / "other" / "sweeps1.mdf"])
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a.mdf", "b.mdf"], ["a", "b"]),
+        (["a.mdf", "d2/a.mdf"], ["here/a", "d2/a"]),
+        (["a.mdf", "./../here/d2/a.mdf", "b.mdf"], ["here/a", "d2/a", "b"]),
+        (["p/one/a.mdf", "q/one/a.mdf", "q/two/a.mdf"], ["p/one/a", "q/one/a", "two/a"]),
+        (["a.mdf", "a.h5"], ["a.mdf", "a.h5"]),
+        (["/a.mdf", "/d/a.mdf"], ["/a", "d/a"]),
+    ],
+)
+def test_names_are_the_shortest_that_differ(paths, names, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert list(named(paths)) == names
+
+
+def test_the_same_file_twice_can_be_compared_by_name(recorded):
+    path = recorded / "sweeps1.mdf"
+    assert "occurs twice" in call(path, path, code=1)[1]
+    out, _ = call(path, path, "--names", "one,two")
+    assert [line.split()[:2] for line in out.splitlines()[1:3]] == [["one", "0"], ["two", "0"]]
 
 
 def test_what_cannot_be_compared(recorded):
@@ -239,6 +366,15 @@ def test_texts(capsys):
     assert "differ along x" in printed.replace("\n", " ")
 
 
+def test_plot_of_several_contrasts_names_the_one_it_shows():
+    both = xr.concat([picture(noise=0), picture(noise=0, factor=3)], "contrast", combine_attrs="override")
+    found = mb.compare({"both": both})
+    for contrast, top in ((0, 1), (1, 3)):
+        figure = found.plot(contrast=contrast)
+        assert figure.get_suptitle() == f"contrast {contrast} (of 0 to 1)"
+        assert figure.axes[0].images[0].get_array().max() == pytest.approx(top, rel=0.1)
+
+
 def test_plot_shows_the_reference_and_scaled_images():
     found = mb.compare({"half": picture(noise=0, factor=0.5)}, reference=TRUTH, scale="least_squares")
     axes = [axis for axis in found.plot().axes if axis.images and axis.get_xlabel()]
@@ -274,6 +410,17 @@ def test_command(recorded, tmp_path):
     assert "twenty & " in (tmp_path / "table.tex").read_text(encoding="utf-8")
 
 
+def test_command_can_ignore_positions(recorded, tmp_path):
+    image = mb.open(recorded / "sweeps1.mdf")
+    center = [1e-3, 0.0, 0.0]
+    moved = image.assign_coords(x=image.x + 1e-3).assign_attrs(grid_center=center)
+    mb.save(tmp_path / "moved.mdf", moved)
+    files = (recorded / "sweeps1.mdf", tmp_path / "moved.mdf")
+    assert "--align voxels" in call(*files)[0].replace("\n", " ")
+    out, _ = call(*files, "--align", "voxels")
+    assert "They differ by x 1 mm, y 0 mm, z 0 mm" in out.replace("\n", " ")
+
+
 def test_command_says_what_is_wrong(recorded, tmp_path):
     image = recorded / "sweeps1.mdf"
     for arguments, message in (
@@ -281,7 +428,9 @@ def test_command_says_what_is_wrong(recorded, tmp_path):
         ((recorded / "scan.mdf",), "is a file of a measurement"),
         ((image, "--html", tmp_path / "report.pdf"), "ends in '.pdf'"),
         ((image, "--html", tmp_path / "no" / "report.html"), "folder that does not exist"),
-        ((image, "--averages", "2"), "pass scan="),
+        ((image, "--averages", "2"), "pass scan=… (--scan)"),
+        ((image, "--scan", recorded / "scan.mdf"), "-s FILE"),
+        ((image, "--align", "centres"), "align must be one of"),
     ):
         assert message in call(*arguments, code=1)[1]
     assert not list(tmp_path.iterdir())

@@ -157,6 +157,17 @@ def test_shapes_must_agree():
         nrmse([1.0], [1.0], scale="max")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_truth_with_gaps_is_refused(value):
+    image, truth = noise((1, *GRID.shape)), noise((1, *GRID.shape), 1)
+    truth[0, 0, 0, :3] = value
+    for metric in (nrmse, psnr, ssim, least_squares_factor):
+        with pytest.raises(ShapeError, match="the truth has 3 of 120 values that are NaN or infinite"):
+            metric(image, truth)
+    with pytest.raises(ShapeError, match="the image has 3 of 120 values"):
+        least_squares_factor(truth, image)
+
+
 def test_places_must_agree():
     image, truth = on(GRID, noise((2, *GRID.shape))), on(GRID, noise((1, *GRID.shape), 1))
     assert nrmse(image, truth) == nrmse(
@@ -169,6 +180,13 @@ def test_places_must_agree():
     assert nrmse(image, tiny) == nrmse(image, truth)
     with pytest.raises(ShapeError, match=r"along x: -4.5 to 6.5 mm and -4.4 to 6.6 mm"):
         nrmse(image, truth.assign_coords(x=truth.x + 1e-4))
+    moved = truth.assign_coords(x=truth.x + 1e-3, y=truth.y - 2e-3)
+    with pytest.raises(
+        ShapeError, match=r"along x: -4.5 to 6.5 mm and -3.5 to 7.5 mm, along y: .* and .* mm; reconstruct"
+    ):
+        nrmse(image, moved)
+    with pytest.raises(ShapeError, match=r"along y: .*; reversed: sort both with sortby\('y'\); reconstruct"):
+        nrmse(image, moved.isel(y=slice(None, None, -1)))
     with pytest.raises(ShapeError, match=r"along z: 0 to 0 mm and 2 to 2 mm"):
         nrmse(image, truth.assign_coords(z=truth.z + 2e-3))
     with pytest.raises(ShapeError, match=r"reversed: sort both with sortby\('y'\)"):

@@ -37,10 +37,27 @@ def test_colour_bar_has_the_unit_and_title_the_provenance():
     made = {
         "/reconstruction/_mpibridge/plugin": "kaczmarz",
         "/reconstruction/_mpibridge/settings": '{"iterations": 3}',
+        "kind": "reconstruction",
     }
     figure = plot.image(picture(**made))
     assert figure.get_suptitle() == "kaczmarz (iterations=3)"
-    assert "concentration\n(units of the delta sample)" in [axis.get_ylabel() for axis in figure.axes]
+    assert "concentration\n(units of the delta sample)" in labels(figure)
+
+
+def labels(figure):
+    return [axis.get_ylabel() for axis in figure.axes]
+
+
+def test_colour_bar_claims_no_unit_that_nobody_stated():
+    bare = picture()["concentration"]
+    for figure in (
+        plot.image(bare),
+        plot.compare({"bare": bare}),
+        plot.slices(picture(VOLUME)["concentration"]),
+    ):
+        assert "concentration" in labels(figure)
+    mixed = plot.compare({"bare": bare, "iron": bare.assign_attrs(units="mmol/l")})
+    assert "concentration\n(mmol/l)" in labels(mixed)
 
 
 def test_frames_slices_and_reference():
@@ -62,10 +79,37 @@ def test_compare_takes_pictures_on_different_grids():
     np.testing.assert_allclose(axes[0].images[0].get_extent(), axes[1].images[0].get_extent())
 
 
-def test_first_of_several_contrasts_is_shown():
-    both = xr.concat([picture()["concentration"], 2 * picture()["concentration"]], "contrast")
-    (axis,) = panels(plot.image(both))
-    assert axis.images[0].get_array().max() == 11
+def test_several_contrasts_are_named_and_chosen():
+    one = picture()["concentration"]
+    both = xr.concat([one, 2 * one], "contrast")
+    deep = xr.concat([picture(VOLUME), 2 * picture(VOLUME)], "contrast")
+    for contrast in (0, 1):
+        named = f"contrast {contrast} (of 0 to 1)"
+        for figure in (plot.image(both, contrast=contrast), plot.compare({"a": both}, contrast=contrast)):
+            (axis,) = panels(figure)
+            assert axis.images[0].get_array().max() == 11 * (1 + contrast)
+            assert figure.get_suptitle() == named
+        figure = plot.slices(deep, contrast=contrast)
+        assert panels(figure)[0].images[0].get_array().max() == 119 * (1 + contrast)
+        assert figure.get_suptitle() == named
+    made = {"/reconstruction/_mpibridge/plugin": "kaczmarz", "/reconstruction/_mpibridge/settings": "{}"}
+    assert (
+        plot.image(both.to_dataset(name="concentration").assign_attrs(made))
+        .get_suptitle()
+        .endswith(", contrast 0 (of 0 to 1)")
+    )
+    assert plot.image(both, title="mine").get_suptitle() == "mine"
+    # what has one contrast is shown beside each of the others
+    for figure in (plot.compare({"one": one, "both": both}, contrast=1), plot.image(both, one, contrast=1)):
+        assert [axis.images[0].get_array().max() for axis in panels(figure)] == [11, 22]
+    assert plot.image(one).get_suptitle() == ""
+    for draw in (
+        lambda: plot.image(both, contrast=2),
+        lambda: plot.slices(deep, contrast=-1),
+        lambda: plot.compare({"one": one, "both": both}, contrast=2),
+    ):
+        with pytest.raises(ShapeError, match=r"contrast (2|-1) is asked for, the image has 2"):
+            draw()
 
 
 def test_saved_without_a_display(tmp_path):
@@ -256,7 +300,7 @@ def test_draw_takes_what_fits(recordings, volume):
     assert len(panels(plot.draw(volume, "slices"))) == 3
     with pytest.raises(SettingsError, match="view must be one of image, slices here, found 'snr'"):
         plot.draw(volume, "snr")
-    with pytest.raises(SettingsError, match=r"frames: plot\.image knows reference, frame, title"):
+    with pytest.raises(SettingsError, match=r"frames: plot\.image knows reference, frame, contrast, title"):
         plot.draw(volume, frames=3)
     with pytest.raises(ShapeError, match=r"holds \['a'\], none of"):
         plot.draw(xr.Dataset({"a": 1}))

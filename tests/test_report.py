@@ -64,6 +64,17 @@ def test_the_page_holds_the_images_and_what_is_known_about_them(tmp_path):
     assert "<title>A &lt; B</title>" in (tmp_path / "report.html").read_text("utf-8")
 
 
+def test_images_compared_voxel_by_voxel_lie_on_each_other(tmp_path):
+    image = picture(1)
+    images = {"image": image, "moved": image.assign_coords(x=image.x + 1e-3)}
+    mb.compare(images).to_html(tmp_path / "report.html")
+    assert "other places" in content(tmp_path / "report.html")["images"][1]["difference"]
+    mb.compare(images, align="voxels").to_html(tmp_path / "report.html")
+    first, moved = content(tmp_path / "report.html")["images"]
+    assert moved["difference"] == ""
+    assert moved["axes"] == first["axes"]
+
+
 def test_axes_that_run_backwards_are_turned(tmp_path):
     image = picture(1)
     mb.compare({"image": image.isel(x=slice(None, None, -1))}).to_html(tmp_path / "report.html")
@@ -384,7 +395,8 @@ def test_contrasts_and_images_without_places(show):
     page.locator("#contrast").select_option("1")
     settle(page)
     assert pixels(page) != first
-    page = show(mb.compare({"bare": bare}))
+    page = show(mb.compare({"bare": bare["concentration"].drop_attrs()}))
+    assert "Unit of the values not stated" in page.locator("#footer").text_content()
     assert "voxel" in page.locator("#ends").text_content()
     assert "voxel" in hover_text(page)
 

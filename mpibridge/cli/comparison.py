@@ -37,6 +37,12 @@ def compare(
         float | None,
         typer.Option(metavar="MM", help="also the best PSNR and SSIM over shifts up to this, in mm"),
     ] = None,
+    align: Annotated[
+        str,
+        typer.Option(
+            help="positions: voxels at the same places; voxels: one by one, whatever positions the files state"
+        ),
+    ] = "positions",
     seed: Annotated[int, typer.Option(min=0, help="of the intervals over frames")] = 0,
     html: Annotated[Path | None, typer.Option(help="write a report to look into, one .html file")] = None,
     latex: Annotated[Path | None, typer.Option(help="write the table as .tex")] = None,
@@ -61,6 +67,7 @@ def compare(
         preprocessing=None if preprocessing == Preprocessing() else preprocessing,
         scale=scale,
         max_shift=None if max_shift is None else max_shift * 1e-3,
+        align=align,
         seed=seed,
     )
     table = comparison.to_rich()

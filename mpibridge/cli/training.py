@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +65,7 @@ def train(
     A run that was stopped goes on when the same command is given again.
     """
     from mpibridge.training import Simulated
-    from mpibridge.training.run import train
+    from mpibridge.training.run import CORRECTED, train
 
     drawn: dict[str, Any] = {"snr": _range(snr), "finer": finer, "validation": validation}
     if families is not None:
@@ -75,7 +76,9 @@ def train(
             data=Simulated(data, **drawn),
             out=out,
             training=training,
-            preprocessing=preprocessing if preprocessing.plain() else None,
+            preprocessing=replace(
+                CORRECTED, **{name: getattr(preprocessing, name) for name in preprocessing.plain()}
+            ),
             weights=weights,
             device=device,
             seed=seed,

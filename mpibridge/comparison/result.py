@@ -30,7 +30,7 @@ LATEX = {
 class Comparison:
     """Images, and what can be said about them.
 
-    images: by name, as they were given. reference: None if there was none; differences are then to the first image.
+    images: by name, as they were given; compared voxel by voxel, at the positions of the reference. reference: None if there was none; differences are then to the first image.
     table: a pandas DataFrame, one row per image, units in the names of the columns, ``nan`` where nothing can be said;
     means over frames, beside them the bounds of their intervals. notes: what the columns mean, and why cells are empty.
     factors: by which images were multiplied before they were compared; 1 unless `compare` was asked to scale.
@@ -81,7 +81,7 @@ class Comparison:
         body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"]
         return "\n".join([*notes, begin, *body]) + "\n"
 
-    def plot(self, *, frame: int = 0, title: str = "") -> Figure:
+    def plot(self, *, frame: int = 0, contrast: int = 0, title: str = "") -> Figure:
         """The reference and the images side by side in the same colours, times their factors (`mpibridge.plot.compare`)."""
         from mpibridge import plot
 
@@ -91,7 +91,7 @@ class Comparison:
         for name, image in self.images.items():
             panels[name] = image["concentration"] * self.factors[name]
             panels[name].attrs = image["concentration"].attrs
-        return plot.compare(panels, frame=frame, title=title)
+        return plot.compare(panels, frame=frame, contrast=contrast, title=title)
 
     def to_html(
         self, path: str | Path, *, title: str = "Comparison of images", max_megabytes: float = 64

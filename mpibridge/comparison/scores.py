@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from mpibridge.comparison.pictures import FIRST, unit
+from mpibridge.comparison.pictures import FIRST, REFERENCE, ignorable, placed, unit
 from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.metrics import (
     best_shift,
@@ -25,6 +25,8 @@ from mpibridge.metrics import (
     ssim,
     ssim_window,
 )
+from mpibridge.metrics.fidelity import gaps
+from mpibridge.model import GRID_DIMS
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.provenance import provenance
 from mpibridge.reading import read
@@ -39,6 +41,7 @@ LEVEL = 95
 LOW, HIGH = f" {LEVEL} % low", f" {LEVEL} % high"
 WHOLE = ("factor", "maximum", "mean", "time (s)", "largest shift (mm)")
 """Columns, by how they begin, that have no interval."""
+WAY_OUT = ', or compare voxel by voxel whatever the positions: align="voxels" (--align voxels)'
 
 
 class Scores:
@@ -65,19 +68,42 @@ class Scores:
         said = f" {text[:1].upper()}{text[1:]}." if text else ""
         self.reasons.append(f"{name}: {lacks}.{said}")
 
-    def measure(self, label: str, name: str, values: Callable[[], Any]) -> None:
-        """Add a value, or the reason why there is none."""
+    def measure(self, label: str, name: str, values: Callable[[], Any], todo: str = "") -> None:
+        """Add a value, or the reason why there is none, and what can be done besides."""
         column = self.columns.setdefault(label, {})
         try:
             column[name] = np.atleast_1d(values())
         except ShapeError as reason:
-            self.say(name, f"no {label}", reason)
+            self.say(name, f"no {label}", f"{reason}{todo}")
 
 
-def factors(scores: Scores, target: xr.Dataset) -> dict[str, float]:
-    """The least-squares factor of every image; 1, with a note, where there is none."""
+def on_voxels(scores: Scores, target: xr.Dataset, target_name: str) -> dict[str, xr.Dataset]:
+    """The images at the positions of the target, with a note of what was ignored; those of another grid as they are."""
+    array = target["concentration"]
     found = {}
     for name, image in scores.images.items():
+        found[name] = image
+        if offsets := ignorable(image["concentration"], array):
+            scores.say(
+                name,
+                f"compared voxel by voxel with {target_name}, its positions are ignored",
+                f"they differ by {offsets}",
+            )
+            grid = {key: value for key, value in target.attrs.items() if str(key).startswith("grid_")}
+            kept = {key: value for key, value in image.attrs.items() if not str(key).startswith("grid_")}
+            found[name] = placed(image["concentration"], array).to_dataset().assign_attrs(kept | grid)
+    return found
+
+
+def factors(
+    scores: Scores, images: Mapping[str, xr.Dataset], target: xr.Dataset, target_name: str
+) -> dict[str, float]:
+    """The least-squares factor of every image; 1, with a note, where there is none."""
+    found: dict[str, float] = {}
+    if reason := gaps(target["concentration"].values):
+        scores.say(target_name, "no image is scaled to it", f"it has {reason}")
+        return dict.fromkeys(images, 1.0)
+    for name, image in images.items():
         try:
             found[name] = least_squares_factor(image, target)
         except ShapeError as reason:
@@ -92,6 +118,7 @@ def fidelity(
     truth: xr.DataArray,
     labels: Mapping[str, str] | None = None,
     *,
+    truth_name: str = REFERENCE,
     max_shift: float | None = None,
 ) -> None:
     """NRMSE, PSNR and SSIM of every frame, and their best values over shifts; labels: {label: "first"} only the NRMSE."""
@@ -100,9 +127,19 @@ def fidelity(
         metrics = {label: nrmse for label, which in labels.items() if which == FIRST}
     scores.columns.update({label: {} for label in metrics})
     shifted = {} if max_shift is None else {k: v for k, v in metrics.items() if v is not nrmse}
-    for name, image in images.items():
+    unusable = gaps(truth.values)
+    if unusable:
+        scores.say(
+            truth_name,
+            f"no {', '.join(metrics)} of any image",
+            f"it has {unusable}; replace them to compare with it",
+        )
+    for name, image in {} if unusable else images.items():
         if reason := misalignment(image, truth):
-            scores.say(name, f"no {', '.join(metrics)}", reason)
+            todo = (
+                WAY_OUT if ignorable(image, truth) and not misalignment(placed(image, truth), truth) else ""
+            )
+            scores.say(name, f"no {', '.join(metrics)}", f"{reason}{todo}")
             continue
         for label, metric in metrics.items():
             scores.measure(label, name, partial(_per_frame, metric, image, truth))
@@ -121,7 +158,9 @@ def fidelity(
         )
 
 
-def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessing: Preprocessing) -> None:
+def residuals(
+    scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessing: Preprocessing, *, align: str
+) -> None:
     """‖S c − u‖ / ‖u‖ of every image as it was reconstructed. SettingsError without a system matrix."""
     from mpibridge.pipeline import placed_grid
     from mpibridge.problems import spectral_problem
@@ -129,21 +168,33 @@ def residuals(scores: Scores, scan: xr.Dataset, system_matrix: Any, preprocessin
     given = scan.attrs.get("system_matrix") if system_matrix is None else system_matrix
     if given is None:
         raise SettingsError(
-            "the data residual needs the system matrix of the scan: pass system_matrix=…, or open the scan with it"
+            "the data residual needs the system matrix of the scan: pass system_matrix=…, or open the scan with it; "
+            "on the command line, -s FILE"
         )
     several: Sequence[Any] = given if isinstance(given, list | tuple) else [given]
     calibrations = [read(c) if isinstance(c, str | Path) else c for c in several]
     problem = spectral_problem(scan, calibrations, preprocessing)
     grid = placed_grid(problem.grid, scan, calibrations[0])
+    places = xr.DataArray(np.empty(grid.shape), grid.coordinates(), GRID_DIMS)
     for name, image in scores.images.items():
-        array = image["concentration"]
+        array, todo = image["concentration"], ""
+        if offsets := ignorable(array, places):
+            if align == "voxels":
+                scores.say(
+                    name,
+                    "the data residual is taken voxel by voxel, the positions of the image are ignored",
+                    f"they differ from those of the calibration by {offsets}",
+                )
+                array = placed(array, places)
+            else:
+                todo = WAY_OUT
         if differs := _other_preprocessing(image, preprocessing):
             scores.say(
                 name,
                 "the data residual is taken with another preprocessing than the image",
                 f"it has {differs}",
             )
-        scores.measure("data residual", name, partial(data_residual, array, problem, grid=grid))
+        scores.measure("data residual", name, partial(data_residual, array, problem, grid=grid), todo)
     scores.define(
         f"Data residual = ‖S c − u‖ / ‖u‖ over {problem.operator.n_rows} rows with one preprocessing for all, of images that "
         "are not scaled. A residual below that of the noise is overfitting."
@@ -154,9 +205,10 @@ def magnitudes(scores: Scores) -> None:
     """Maximum and mean of every image as it is, and the seconds that its making took."""
     units = {name: unit(image) for name, image in scores.images.items()}
     stated = set(units.values())
-    suffix = f" ({stated.pop()})" if len(stated) == 1 else ""
-    if not suffix:
-        scores.define("Units differ: " + ", ".join(f"{name} in {unit}" for name, unit in units.items()) + ".")
+    suffix = f" ({next(iter(stated))})" if len(stated) == 1 and "" not in stated else ""
+    if len(stated) > 1:
+        said = [f"{name} {f'in {unit}' if unit else 'not stated'}" for name, unit in units.items()]
+        scores.define(f"Units differ: {', '.join(said)}.")
     for name, image in scores.images.items():
         values = image["concentration"].values
         if not np.isfinite(values).all():

@@ -61,18 +61,38 @@ def misalignment(image: Any, truth: Any) -> str:
                 "reconstruct on the reference's grid, or average the truth onto the image's: simulate.on_grid(…)",
             )
             return f"image ({_sizes(image)}) and reference ({_sizes(truth)}) differ along {dim}; {todo}"
-    for dim in GRID_DIMS:
-        if dim not in image.coords or dim not in truth.coords:
-            continue
-        ours, theirs = (np.atleast_1d(array[dim].values).astype(float) for array in (image, truth))
-        voxel = _voxel(truth, dim)
-        if np.abs(ours - theirs).max(initial=0) <= TOLERANCE * voxel:
-            continue
-        found = f"image and reference lie at other places along {dim}: {_span(ours)} and {_span(theirs)}"
-        if len(ours) > 1 and np.abs(ours[::-1] - theirs).max() <= TOLERANCE * voxel:
-            return f"{found}; the axis is reversed: sort both with sortby({dim!r})"
-        return f"{found}; reconstruct on the reference's grid, or correct the coordinates if they are wrong"
-    return ""
+    differing = misplaced(image, truth)
+    if not differing:
+        return ""
+    places = [f"along {dim}: {_span(_axis(image, dim))} and {_span(_axis(truth, dim))}" for dim in differing]
+    backwards = [dim for dim in differing if opposite(image, truth, dim)]
+    steps = []
+    if backwards:
+        steps.append(f"reversed: sort both with sortby({_plain(backwards)!r})")
+    if len(backwards) < len(differing):
+        steps.append("reconstruct on the reference's grid, or correct the coordinates if they are wrong")
+    return "; ".join([f"image and reference lie at other places {', '.join(places)}", *steps])
+
+
+def misplaced(image: xr.DataArray, truth: xr.DataArray) -> list[str]:
+    """The axes x, y, z along which positions differ by more than `TOLERANCE` of a voxel; sizes agree."""
+    return [
+        dim
+        for dim, offsets in displacement(image, truth).items()
+        if np.abs(offsets).max(initial=0) > TOLERANCE * _voxel(truth, dim)
+    ]
+
+
+def displacement(image: xr.DataArray, truth: xr.DataArray) -> dict[str, np.ndarray]:
+    """Per axis x, y, z with positions in both: metres from every voxel of ``truth`` to that of ``image``; sizes agree."""
+    known = [dim for dim in reversed(GRID_DIMS) if dim in image.coords and dim in truth.coords]
+    return {dim: _axis(image, dim) - _axis(truth, dim) for dim in known}
+
+
+def opposite(image: xr.DataArray, truth: xr.DataArray, dim: str) -> bool:
+    """Whether the axis runs forwards in one and backwards in the other."""
+    ours, theirs = _axis(image, dim), _axis(truth, dim)
+    return bool((ours[-1] - ours[0]) * (theirs[-1] - theirs[0]) < 0)
 
 
 def labelled(image: Image) -> xr.DataArray | None:
@@ -107,6 +127,14 @@ def _voxel(array: xr.DataArray, dim: str) -> float:
         return float(abs(axis[-1] - axis[0])) / (len(axis) - 1) if len(axis) > 1 else 0.0
 
     return edge(dim) or max(map(edge, GRID_DIMS)) or 1e-3
+
+
+def _plain(dims: list[str]) -> str | list[str]:
+    return dims[0] if len(dims) == 1 else dims
+
+
+def _axis(array: xr.DataArray, dim: str) -> np.ndarray:
+    return np.atleast_1d(array[dim].values).astype(float)
 
 
 def _span(axis: np.ndarray) -> str:

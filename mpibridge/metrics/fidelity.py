@@ -20,7 +20,7 @@ def nrmse(image: Image, truth: Image, *, scale: str | None = None) -> float:
     """‖image − truth‖₂ / ‖truth‖₂ over all voxels and frames; 0 is perfect, 1 is an empty image.
 
     scale: "least_squares" multiplies the image by `least_squares_factor` first. ShapeError if the images do not agree
-    (`aligned`) or the truth is 0 everywhere.
+    (`aligned`), the truth is 0 everywhere, or not finite everywhere.
     """
     image, truth = _pair(image, truth, scale)
     norm = float(np.linalg.norm(truth.ravel()))
@@ -32,7 +32,8 @@ def nrmse(image: Image, truth: Image, *, scale: str | None = None) -> float:
 def psnr(image: Image, truth: Image, *, peak: float | None = None, scale: str | None = None) -> float:
     """Peak signal-to-noise ratio 20 log₁₀(peak / RMSE) in dB over all voxels and frames; infinite for equal images.
 
-    peak: None takes max |truth|. scale: as in `nrmse`. ShapeError if the images do not agree.
+    peak: None takes max |truth|. scale: as in `nrmse`. ShapeError if the images do not agree, or the truth
+    is not finite everywhere.
     """
     image, truth = _pair(image, truth, scale)
     if peak is not None and not peak > 0:
@@ -56,7 +57,8 @@ def ssim(
 
     Plain arrays are (y, x), (z, y, x), (frame, z, y, x) or (contrast, frame, z, y, x). Volumes take a cubic window; an axis
     of one voxel is dropped. window: odd number of voxels, None takes `ssim_window`. data_range: None takes max − min of each
-    frame's truth. scale: as in `nrmse`. ShapeError if the images do not agree, are too small, or a truth is constant.
+    frame's truth. scale: as in `nrmse`. ShapeError if the images do not agree, are too small, or a truth is constant or
+    not finite everywhere.
     Source: Wang et al. 2004, as scikit-image `structural_similarity` computes it (uniform window, sample covariance).
     """
     from skimage.metrics import structural_similarity
@@ -88,9 +90,11 @@ def ssim_window(shape: tuple[int, ...]) -> int:
 def least_squares_factor(image: Image, truth: Image) -> float:
     """The factor a that makes ‖a·image − truth‖₂ smallest, ⟨image, truth⟩ / ⟨image, image⟩, over all voxels and frames.
 
-    ShapeError if the image is 0 everywhere.
+    ShapeError if the image is 0 everywhere, or one of them is not finite everywhere.
     """
-    image, truth = aligned(image, truth)
+    image, truth = _pair(image, truth, None)
+    if reason := gaps(image):
+        raise ShapeError(f"the image has {reason}: no factor brings it to the truth")
     energy = float(np.vdot(image, image))
     if energy == 0:
         raise ShapeError("the image is 0 everywhere: no factor brings it to the truth")
@@ -112,10 +116,18 @@ def per_image(metric: Callable[..., float], image: Image, truth: Image, **option
     return np.array([metric(one, other, **options) for one, other in pairs]).reshape(frames)
 
 
+def gaps(values: np.ndarray) -> str:
+    """How many values are NaN or infinite, in words; empty if none is."""
+    n = int(values.size - np.count_nonzero(np.isfinite(values)))
+    return f"{n} of {values.size} values that are NaN or infinite" if n else ""
+
+
 def _pair(image: Image, truth: Image, scale: str | None) -> tuple[np.ndarray, np.ndarray]:
     if scale not in SCALES:
         raise SettingsError(f"scale must be one of {SCALES}, found {scale!r}")
     first, second = aligned(image, truth)
+    if reason := gaps(second):
+        raise ShapeError(f"the truth has {reason}: nothing can be measured against it; replace them")
     return (first if scale is None else first * least_squares_factor(first, second)), second
 
 

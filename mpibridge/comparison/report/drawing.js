@@ -146,5 +146,5 @@ function drawBar(id, kind, label) {
     g.fillRect(x, 13, 1, 3);
     g.fillText(tick(t), x, 18);
   }
-  canvas.title = `${label} (${content.unit})`;
+  canvas.title = content.unit ? `${label} (${content.unit})` : label;
 }

@@ -71,7 +71,7 @@ for (const note of content.notes) {
   item.textContent = note;
   $("notes").append(item);
 }
-$("footer").textContent = `mpibridge ${content.version}. Values in ${content.unit}; one colour scale for all images.`;
+$("footer").textContent = `mpibridge ${content.version}. ${content.unit ? `Values in ${content.unit}` : "Unit of the values not stated"}; one colour scale for all images.`;
 
 fillTable(null, true);
 choosePlane(planes[0]);
