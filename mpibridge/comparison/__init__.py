@@ -34,12 +34,13 @@ def compare(
     """Images by name against a reference, or against the first of them.
 
     images: Datasets with ``concentration``, arrays labelled (frame, z, y, x), or MDF reconstructions of any software; a
-    list of paths takes the names of the files, with folders where they are alike. reference: the truth, with one frame or as many as the images. scan,
-    system_matrix (None: the one the scan was opened with), preprocessing: add the data residual, of all images on the same
-    rows. scale: None, or "least_squares" to multiply every image by the factor that fits it best to the reference; the table
-    states it. max_shift: metres; adds the best PSNR and SSIM over shifts up to it, in steps of 0.5 mm. align: "positions"
-    compares images whose voxels lie at the same places; "voxels" those with the same numbers of voxels whatever positions
-    they state, and the notes say which were ignored. seed: of the bootstrap intervals over frames.
+    list of paths takes the names of the files, with folders where they are alike. reference: the truth, with one frame or
+    as many as the images. scan, system_matrix (None: the one the scan was opened with), preprocessing: add the data
+    residual, of all images on the same rows. scale: None, or "least_squares" to multiply every image by the factor that
+    fits it best to the reference; the table states it. max_shift: metres; adds the best PSNR and SSIM over shifts up to
+    it, in steps of 0.5 mm. align: "positions" compares images whose voxels lie at the same places; "voxels" those with
+    the same numbers of voxels whatever positions they state, and the notes say which were ignored. seed: of the bootstrap
+    intervals over frames.
 
     What cannot be said of an image (its grid differs, …) stays empty, and `Comparison.notes` gives the reason.
     Raises SettingsError for no image, a name that occurs twice or a file without an image, ShapeError for what is none,

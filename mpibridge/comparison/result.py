@@ -30,10 +30,11 @@ LATEX = {
 class Comparison:
     """Images, and what can be said about them.
 
-    images: by name, as they were given; compared voxel by voxel, at the positions of the reference. reference: None if there was none; differences are then to the first image.
-    table: a pandas DataFrame, one row per image, units in the names of the columns, ``nan`` where nothing can be said;
-    means over frames, beside them the bounds of their intervals. notes: what the columns mean, and why cells are empty.
-    factors: by which images were multiplied before they were compared; 1 unless `compare` was asked to scale.
+    images: by name, as they were given; compared voxel by voxel, at the positions of the reference. reference: None if
+    there was none; differences are then to the first image. table: a pandas DataFrame, one row per image, units in the
+    names of the columns, ``nan`` where nothing can be said; means over frames, beside them the bounds of their intervals.
+    notes: what the columns mean, and why cells are empty. factors: by which images were multiplied before they were
+    compared; 1 unless `compare` was asked to scale.
     """
 
     images: Mapping[str, xr.Dataset]

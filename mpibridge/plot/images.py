@@ -80,8 +80,9 @@ def slices(
 ) -> Figure:
     """The three orthogonal slices of a volume through one voxel, to one scale and with the same colours.
 
-    dataset: as for `image`, with more than one voxel along every axis. frame, contrast: which one, from 0. position: (x, y, z) in metres (voxel numbers
-    where the image has no positions), the nearest voxel is taken; None goes through the largest value of the frame.
+    dataset: as for `image`, with more than one voxel along every axis. frame, contrast: which one, from 0. position: (x,
+    y, z) in metres (voxel numbers where the image has no positions), the nearest voxel is taken; None goes through the
+    largest value of the frame.
     ShapeError if the image is no volume or ``position`` lies outside it.
     """
     array = _concentration(dataset, contrast)
