@@ -127,7 +127,10 @@ def test_outcome_is_what_the_images_say(tmp_path):
     assert stored["facts"]["data"]["families"] == ["vessels", "blobs"]
     assert files["picture, unseen, 15 dB"].read_bytes().startswith(b"\x89PNG")
     assert "kaczmarz" in files["report, in family, 25 dB"].read_text()
-    assert "| 25 | unseen | bad |" in files["table"].read_text()
+    table = files["table"].read_text()
+    assert "| 25 | unseen | bad |" in table
+    assert "over the best baseline (dB)" in table
+    assert "memory (MiB)" in table
 
 
 def test_the_best_of_a_fixed_grid_at_its_end_is_noted():

@@ -92,10 +92,12 @@ def markdown(outcome: Outcome, *, by_family: bool = False) -> str:
         "method",
         "PSNR (dB)",
         GAIN,
+        OVER_BEST,
         "SSIM",
         "NRMSE",
         "s/image, one",
         "s/image, batch",
+        "memory (MiB)",
     ]
     lines = ["| " + " | ".join([*columns, "settings"]) + " |", "|" + "---|" * (len(columns) + 1)]
     for _, row in frame.iterrows():
