@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ REPEATS = 3
 class Cost:
     """Seconds per image of one frame and in a batch of `BATCH` frames; bytes that the batch takes.
 
-    memory: what a fresh process, or the GPU, holds at its peak above what it held after one frame.
+    memory: what a fresh process, or the GPU, holds at its peak above what it held after one frame, code that is compiled on
+    first use included.
     """
 
     method: str
@@ -90,14 +92,22 @@ def peak_memory(trial: Trial, one: Any, many: Any) -> int:
         before = torch.cuda.memory_allocated(trial.device)
         trial.run(many)
         return torch.cuda.max_memory_allocated(trial.device) - before
-    import resource
-
-    import psutil
-
-    before = psutil.Process().memory_info().rss
+    before = _high_water(reset=True)
     trial.run(many)
-    unit = 1024  # Linux reports kibibytes
-    return max(0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before)
+    return max(0, _high_water() - before)
+
+
+def _high_water(*, reset: bool = False) -> int:
+    """Bytes of memory this process held at its peak; reset: since now. Elsewhere than on Linux the peak is never reset."""
+    status, references = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not references.exists():
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if reset:
+        references.write_text("5")  # proc(5): the peak becomes what is held now
+    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(line.split()[1])
 
 
 def _timed(trial: Trial, problem: Any) -> float:

@@ -60,6 +60,7 @@ def notes(outcome: Outcome) -> list[str]:
         "bootstrap intervals of the mean over images.",
         f"tuned settings are those with the highest mean PSNR on separate images of the same families; {GAIN.split(' (')[0]} "
         "is paired by image.",
+        "memory: of a fresh process at the peak of a batch above that after one image, code compiled on first use included.",
     ]
     if outcome.facts["data"].get("inverse_crime"):
         said.append(
