@@ -52,7 +52,11 @@ def test_trains_and_says_what_is_next(tmp_path):
     assert f"--plugin learner --weights {tmp_path}" in made.stdout
     header = weights.read(tmp_path).header
     assert header.settings["width"] == 5
-    assert header.preprocessing == {"snr_threshold": 5.0}
+    assert header.preprocessing == {
+        "background": "mean",
+        "system_matrix_background": True,
+        "snr_threshold": 5.0,
+    }
     assert (header.training["steps"], header.training["batch"], header.seed) == (4, 3, 2)
     assert (header.data["families"], header.data["snr"], header.data["validation"]) == (
         ["bars"],
