@@ -2,20 +2,23 @@
 
 import json
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
-from mpibridge import protocol, registry
+from mpibridge import protocol, registry, weights
 from mpibridge.errors import SettingsError
-from mpibridge.execution import take_frames
+from mpibridge.execution import build_network, take_frames
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
 from mpibridge.preprocessing import Preprocessing
-from mpibridge.protocol.cost import Trial, peak_memory
+from mpibridge.protocol import evaluation
+from mpibridge.protocol.cost import Cost, Trial, peak_memory
 from mpibridge.protocol.methods import Method
 from mpibridge.training import Simulated
+from tests import third_party
 
 SELECTION = Preprocessing(min_frequency=80e3, snr_threshold=5, system_matrix_background=True, grid=(1, 9, 9))
 
@@ -147,3 +150,31 @@ def test_memory_is_that_of_the_frames():
         found = alone.submit(peak_memory, trial, take_frames(problem, slice(0, 1)), many).result()
     images = 60_000 * 81 * 8  # complex columns
     assert images < found < 40 * images
+
+
+def test_a_family_that_weights_know_is_not_unseen_and_other_preprocessing_is_noted(tmp_path, monkeypatch):
+    cls = third_party.register(monkeypatch, tmp_path / "package")
+    # A process of its own would not know a plugin that only this test knows.
+    monkeypatch.setattr(evaluation, "cost", lambda trial, problem: Cost(trial.method.name, 1.0, 1.0, 0))
+    here = bed()
+    problem, _, _ = here.draw(cls, "tuning", 20.0)
+    header = weights.WeightsHeader(
+        plugin="polish",
+        version="0",
+        settings={"width": 16},
+        preprocessing=replace(SELECTION, snr_threshold=3).plain(),
+        acquisition=here.facts.acquisition,
+        data={"families": ["vessels"], "snr": [10, 20], "inverse_crime": True},
+    )
+    network = build_network(cls(), problem)
+    path = weights.save(tmp_path / "weights.safetensors", network, header)
+    fast = {"iterations": 1, "regularization": 1.0}
+    methods = [Method("kaczmarz", "kaczmarz", settings=fast), Method("polish", "polish", weights=path)]
+    said = protocol.markdown(protocol.evaluate(here, methods, [25.0]))
+    assert "polish was trained at 10 to 20 dB: 25 dB is unseen" in said
+    assert "polish was trained with the inverse crime" in said
+    assert "snr_threshold=5, not 3" in said
+    known = replace(header, data={"families": ["vessels", "bars"]})
+    weights.save(path, network, known)
+    with pytest.raises(SettingsError, match=r"trained on \['bars'\], which this comparison calls unseen"):
+        protocol.evaluate(here, methods, [25.0])

@@ -368,7 +368,9 @@ def test_installed_weights_are_found(tmp_path, store, polish):
     wide = weights.install(saved(path, serving(ACQUISITION, settings={"width": 8}), width=8))
     anywhere = weights.install(saved(path, serving(None)))
     assert anywhere.name.startswith("polish-any-")
-    again = weights.install(saved(path, serving(ACQUISITION, seed=7)))  # other weights for the same take no one's place
+    again = weights.install(
+        saved(path, serving(ACQUISITION, seed=7))
+    )  # other weights for the same take no one's place
     assert {p.name for p in store.iterdir()} == {target.name, wide.name, anywhere.name, again.name}
     assert len(list(store.iterdir())) == 4
 
