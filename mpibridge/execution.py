@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpibridge.device import to_device, to_numpy
-from mpibridge.errors import PluginError, ShapeError
+from mpibridge.errors import MPIBridgeWarning, PluginError, ShapeError
 from mpibridge.plugin import Plugin, Report, Result, SpectralProblem, TrainablePlugin
 
 if TYPE_CHECKING:
@@ -41,12 +43,26 @@ def execute(
         method.network.to(device).eval().requires_grad_(False)
     total = n_frames(problem)
     size = _batch_size(method, given, total, device, memory)
-    results = []
-    for start in range(0, total, size):
+    results: list[Result] = []
+    start, halved = 0, False
+    while start < total or not results:
         part = given if size >= total else take_frames(given, slice(start, start + size))
-        results.append(
-            to_numpy(method.reconstruct(part, generator=generator, report=_stage(report, start, size, total)))
-        )
+        untouched = deepcopy(generator)
+        stage = _stage(report, start, size, total)
+        try:
+            results.append(to_numpy(method.reconstruct(part, generator=generator, report=stage)))
+        except Exception as error:
+            if size == 1 or method.arrays != "torch" or not _out_of_memory(error):
+                raise
+            if not halved:
+                warnings.warn(
+                    f"{device} has no room for {size} frames at once: goes on with smaller batches",
+                    MPIBridgeWarning,
+                    stacklevel=3,
+                )
+            generator, size, halved = untouched, size // 2, True
+        else:
+            start += size
     return _checked(method, problem, _joined(results), total)
 
 
@@ -101,6 +117,17 @@ def _free_memory(device: str) -> float:
     import torch
 
     return torch.cuda.mem_get_info(device)[0]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether a GPU had no room left; what it held for the attempt is set free."""
+    import torch
+
+    if not isinstance(error, torch.cuda.OutOfMemoryError):
+        return False
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return True
 
 
 def _stage(report: Report, start: int, size: int, total: int) -> Report:

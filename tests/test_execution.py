@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mpibridge import execution
-from mpibridge.errors import PluginError, ShapeError
+from mpibridge.errors import MPIBridgeWarning, PluginError, ShapeError
 from mpibridge.execution import build_network, execute, n_frames, take_frames
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
@@ -257,3 +257,36 @@ def test_arrays_that_are_read_only_stay_as_they_are():
     np.testing.assert_array_equal(problem.images, kept)
     expected = method.network(2 * torch.from_numpy(kept)[:, 0])
     np.testing.assert_allclose(result.image, expected.numpy(), rtol=1e-6)
+
+
+class Crowded(Noisy):
+    """A GPU with room for two frames."""
+
+    arrays = "torch"
+
+    def reconstruct(self, problem, *, generator, report):
+        n = n_frames(problem)
+        generator.spawn(n)  # an attempt that fails half-way leaves no trace in the noise
+        if n > 2:
+            raise torch.cuda.OutOfMemoryError("no room")
+        problem = replace(problem, images=problem.images.numpy())
+        return super().reconstruct(problem, generator=generator, report=report)
+
+
+def test_a_gpu_without_room_gets_smaller_batches_and_says_so_once():
+    method = Crowded()
+    with pytest.warns(MPIBridgeWarning, match="cpu has no room for 7 frames") as caught:
+        found = execute(method, images(), generator=np.random.default_rng(1), report=silent, memory=7 * EACH)
+    assert len(caught) == 1
+    assert method.notes.batches == [1] * N_FRAMES
+    alone = execute(Crowded(), images(), generator=np.random.default_rng(1), report=silent, memory=EACH)
+    np.testing.assert_array_equal(found.image, alone.image)
+
+
+def test_one_frame_without_room_is_an_error():
+    class Tiny(Crowded):
+        def reconstruct(self, problem, *, generator, report):
+            raise torch.cuda.OutOfMemoryError("no room")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError), pytest.warns(MPIBridgeWarning):
+        execute(Tiny(), images(), generator=np.random.default_rng(1), report=silent, memory=7 * EACH)

@@ -25,6 +25,7 @@ FAMILIES: Mapping[str, Family] = {
     "dots": patterns.dots,
     "points": patterns.points,
     "spirals": patterns.spirals,
+    "shapes": patterns.shapes,
 }
 """The families that need nothing but a generator. With an array of images: ``{**FAMILIES, "digits": digits(images)}``."""
 Families = Mapping[str, Family] | Sequence[str]

@@ -1,4 +1,4 @@
-"""Random patterns: tubes, bars, rings, dots, points and spirals, as families to train on or to hold out.
+"""Random patterns: tubes, bars, rings, dots, points, spirals and shapes, as families to train on or to hold out.
 
 Lengths are shares of the shorter edge of the field of view. In volumes flat figures are plates at a random height.
 """
@@ -117,3 +117,22 @@ def spirals(generator: np.random.Generator, grid: Grid) -> Phantom:
     values = value * (1 - max(fade, 0.0) * 0.6 * t)
     tube = np.full(t.size - 1, share * pitch / 2 * frame.length)
     return phantom_of("spirals", capsules(line[:-1], line[1:], tube, values[:-1], stop_value=values[1:]))
+
+
+def shapes(generator: np.random.Generator, grid: Grid) -> Phantom:
+    """Two to fourteen boxes, ellipsoids and straight tubes of any size, proportion, direction and value."""
+    frame = Frame.of(grid)
+    n = int(generator.integers(2, 15))
+    kind = generator.integers(0, 3, n)
+    places = frame.places(generator, 0.42, n)
+    half = np.exp(generator.uniform(np.log(0.015), np.log(0.25), (n, 3))) * frame.length
+    half[:, 2] = HALF_HEIGHT * frame.length
+    angle, value = generator.uniform([[-np.pi], [0.15]], [[np.pi], [1.0]], (2, n))
+    along = np.stack([np.cos(angle), np.sin(angle), np.zeros(n)], axis=-1) * half[:, :1]
+    box, ball, tube = (kind == i for i in range(3))
+    rows = [
+        boxes(places[box], half[box], value[box], angle[box]),
+        ellipsoids(places[ball], half[ball], value[ball], angle[ball]),
+        capsules((places - along)[tube], (places + along)[tube], half[tube, 1] / 2, value[tube]),
+    ]
+    return phantom_of("shapes", np.concatenate(rows)[generator.permutation(n)])

@@ -1,0 +1,171 @@
+"""Plugin ``score``: reconstruction by drawing images that a network finds likely and the data allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mpibridge.errors import SettingsError
+from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
+from mpibridge_plugins.score import sampling
+from mpibridge_plugins.score.images import varied
+from mpibridge_plugins.score.linear import Data, Model, data_of, model_of
+from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, Denoiser
+from mpibridge_plugins.score.settings import GUIDANCES, ScoreSettings
+
+CONDITIONS = (1.0, 10.0)
+"""The signal as the network sees it: Tikhonov images with these multiples of the variance that explains the data."""
+
+
+class Score(TrainablePlugin[SpectralProblem]):
+    """The mean and the spread of images that a diffusion network finds likely and the data allow.
+
+    guidance "signal": a network conditioned on the signals of one acquisition, embedded as Tikhonov images, with or without
+    a data step. Source: Wang et al. 2025, "A score-based model guided by signals for MPI reconstruction". "posterior": a prior of images, any system
+    matrix; the data are met in its singular vectors. "regression": the conditioned network's answer to noise alone, the mean
+    image given the data. Preconditioning and Heun sampler: Karras et al. 2022 (EDM).
+    """
+
+    name = "score"
+    takes = SpectralProblem
+    Settings = ScoreSettings
+    network_settings = ("network", "width")
+
+    def __init__(self, settings: Any = None) -> None:
+        super().__init__(settings)
+        self._known: tuple[Any, Model] | None = None
+
+    @classmethod
+    def network_choice(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        guidance = GUIDANCES.get(settings.get("guidance") or "")
+        implied = {} if guidance is None else {"network": guidance.network}
+        return implied | {
+            name: value for name, value in super().network_choice(settings).items() if value is not None
+        }
+
+    @property
+    def serves_any_acquisition(self) -> bool:
+        return self.settings.network == "prior"
+
+    def build_network(self, problem: SpectralProblem) -> nn.Module:
+        conditions = 0 if self.settings.network == "prior" else len(CONDITIONS)
+        return Denoiser(self.settings.width, conditions)
+
+    def bytes_per_frame(self, problem: SpectralProblem) -> int:
+        """The activations of the widest level and what the blocks keep beside them."""
+        return 4 * problem.grid.n_voxels * self._n_samples * 4 * self.settings.width
+
+    def loss(self, problem: SpectralProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
+        """Denoising score matching with EDM's weights. Source: Karras et al. 2022, eq. (8)."""
+        self._require(problem)
+        planes, conditions = target[:, 0, None], None
+        if self.settings.network == "prior":
+            planes = varied(planes, generator)
+        else:
+            data = self._data(problem)
+            planes = planes / data.scale[:, :, None, None]
+            conditions = _conditions(data, planes.shape[-2:])
+
+        def normal(*shape: int) -> Tensor:
+            return torch.from_numpy(generator.standard_normal(shape, np.float32)).to(planes.device)
+
+        sigma = torch.exp(LOG_MEAN + LOG_STD * normal(len(planes), 1, 1, 1)).clamp(SIGMA_MIN / 2, SIGMA_MAX)
+        clean = self.network(planes + sigma * normal(*planes.shape), sigma.flatten(), conditions)
+        weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
+        return (weight * (clean - planes).square()).mean()
+
+    def reconstruct(
+        self, problem: SpectralProblem, *, generator: np.random.Generator, report: Report
+    ) -> Result:
+        """Mean and standard deviation over the samples. trace: ``residual`` of the samples' mean square against the noise after
+
+        every step, (frame, step); ``noise`` of the weighted data and ``scale`` of the image, both as estimated, (frame,).
+        """
+        self._require(problem)
+        generators = generator.spawn(len(problem.rows))
+        with torch.no_grad():
+            return self._sampled(problem, generators, report)
+
+    @property
+    def _n_samples(self) -> int:
+        usual = GUIDANCES[self.settings.chosen].samples
+        return 1 if self.settings.chosen == "regression" else self.settings.samples or usual
+
+    def _sampled(
+        self, problem: SpectralProblem, generators: list[np.random.Generator], report: Report
+    ) -> Result:
+        settings, shape, n = self.settings, problem.grid.shape, self._n_samples
+        usual = GUIDANCES[settings.chosen]
+        one = self._data(problem)
+        data = one.repeated(n)
+        residuals: list[Tensor] = []
+
+        def draw() -> Tensor:
+            drawn = [g.standard_normal((n, problem.grid.n_voxels), np.float32) for g in generators]
+            return torch.from_numpy(np.concatenate(drawn)).to(problem.rows.device)
+
+        def watch(step: int, image: Tensor) -> None:
+            residuals.append(data.residual(image).reshape(-1, n).mean(1))
+            report(step + 1, len(levels), f"score, {settings.chosen}")
+
+        steps = 1 if settings.chosen == "regression" else settings.steps or usual.steps
+        levels = sampling.noise_levels(steps, usual.highest, SIGMA_MIN)
+        denoise = self._denoiser(data, shape)
+        if settings.chosen == "regression" or (settings.chosen == "signal" and not settings.data_step):
+            images = sampling.heun(denoise, draw, levels, watch)
+        else:
+            met = {"data": data, "spread": SIGMA_DATA, "trust": usual.trust, "exact": settings.exact}
+            images = sampling.decoupled(denoise, draw, levels, watch, **met)
+        if settings.positive:
+            images = images.clamp_min(0)
+        silent = (one.y == 0).all(1)[:, None, None, None]  # no signal: no image
+        images = (images * data.scale).reshape(-1, n, *shape)
+        return Result(
+            image=images.mean(1).masked_fill(silent, 0.0),
+            std=images.std(1).masked_fill(silent, 0.0) if n > 1 else None,
+            trace={
+                "residual": torch.stack(residuals, 1),
+                "noise": (one.sigma * one.scale)[:, 0],
+                "scale": one.scale[:, 0],
+            },
+        )
+
+    def _denoiser(self, data: Data, shape: tuple[int, int, int]) -> sampling.Denoise:
+        """The network on images (image, voxel), a volume slice by slice."""
+        height, width = shape[1:]
+        conditions = None if self.settings.network == "prior" else _conditions(data, (height, width))
+
+        def planes(x: Tensor, sigma: float) -> Tensor:
+            return self.network(x, torch.full((len(x),), sigma, device=x.device), conditions)
+
+        if shape[0] > 1:
+            return sampling.across_slices(planes, shape)
+        return lambda x, sigma: planes(x.reshape(-1, 1, height, width), sigma).reshape(x.shape)
+
+    def _data(self, problem: SpectralProblem) -> Data:
+        if self._known is None or self._known[0] is not problem.operator.matrix:
+            self._known = (problem.operator.matrix, model_of(problem))
+        return data_of(problem, self._known[1])
+
+    def _require(self, problem: SpectralProblem) -> None:
+        """SettingsError for what the networks were not made for."""
+        if problem.operator.transform is not None or problem.operator.n_contrasts > 1:
+            raise SettingsError(
+                "plugin 'score' takes one contrast and a system matrix that is not compressed; pass one calibration and "
+                "Preprocessing(sparsity=None)"
+            )
+        if problem.grid.shape[0] > 1 and self.settings.network == "signal":
+            raise SettingsError(
+                f"the network conditioned on signals is made for planes, the grid (z, y, x) is {problem.grid.shape}; pass "
+                "guidance='posterior'"
+            )
+
+
+def _conditions(data: Data, shape: tuple[int, ...]) -> Tensor:
+    """(image, condition, y, x)"""
+    variance = data.variance
+    return torch.stack([data.tikhonov(c * variance).reshape(-1, *shape) for c in CONDITIONS], 1)

@@ -1,0 +1,90 @@
+"""Samplers: from noise to images in a few evaluations of a denoiser. One function each, named after its algorithm.
+
+A denoiser is a function D(x, σ) of noisy images (image, voxel) and one noise level: the mean of clean images given x. ``draw()``
+gives standard normal noise of their shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mpibridge_plugins.score.linear import Data
+
+Denoise = Callable[[Tensor, float], Tensor]
+Draw = Callable[[], Tensor]
+Watch = Callable[[int, Tensor], None]
+"""``watch(step, image)``: the estimate after a step."""
+
+
+def noise_levels(n: int, highest: float, lowest: float, rho: float = 7.0) -> list[float]:
+    """n levels from the highest down to the lowest, equally spaced in σ^(1/ρ). Source: Karras et al. 2022, eq. (5)."""
+    if n == 1:
+        return [highest]
+    high, low = highest ** (1 / rho), lowest ** (1 / rho)
+    return [(high + i / (n - 1) * (low - high)) ** rho for i in range(n)]
+
+
+def heun(denoise: Denoise, draw: Draw, levels: Sequence[float], watch: Watch) -> Tensor:
+    """A draw of the denoiser's distribution. Source: Karras et al. 2022, algorithm 1; the last step is the denoiser itself."""
+    x = levels[0] * draw()
+    for i, (sigma, lower) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
+        clean = denoise(x, sigma)
+        watch(i, clean)
+        slope = (x - clean) / sigma
+        moved = x + (lower - sigma) * slope
+        if lower:
+            slope = (slope + (moved - denoise(moved, lower)) / lower) / 2
+            moved = x + (lower - sigma) * slope
+        x = moved
+    return x
+
+
+def decoupled(
+    denoise: Denoise,
+    draw: Draw,
+    levels: Sequence[float],
+    watch: Watch,
+    *,
+    data: Data,
+    spread: float,
+    trust: float = 1.0,
+    exact: bool = False,
+) -> Tensor:
+    """An image that is likely under the data: denoise, meet the data, add fresh noise of the next level.
+
+    The clean image given the noisy one is taken as N(D(x, σ), r²) with r² = σ²·spread²/(σ² + spread²)/trust, which for
+    trust 1 is right for an image of independent normal voxels with standard deviation ``spread``. exact: meet the data by a
+    draw of the posterior under that normal, which makes draws of the true posterior for such images; else by its mean, which
+    gives better images where the normal is a rough guess. Source: Zhang et al. 2024 (DAPS), with its inner sampling in closed
+    form; by the mean Zhu et al. 2023 (DiffPIR, ζ = 1).
+    """
+    x = levels[0] * draw()
+    for i, (sigma, lower) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
+        variance = sigma**2 * spread**2 / (sigma**2 + spread**2) / trust
+        x = data.step(denoise(x, sigma), variance, draw() if exact else None)
+        watch(i, x)
+        if lower:
+            x = x + lower * draw()
+    return x
+
+
+def across_slices(denoise_planes: Callable[[Tensor, float], Tensor], shape: tuple[int, int, int]) -> Denoise:
+    """A denoiser of volumes (z, y, x): the mean of the planes' over the orientations whose planes have two dimensions.
+
+    denoise_planes: (image, 1, height, width) and σ → the same shape.
+    """
+    axes = [a for a in range(3) if min(n for i, n in enumerate(shape) if i != a) > 1] or [0]
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        volumes = x.reshape(-1, *shape)
+        total = torch.zeros_like(volumes)
+        for axis in axes:
+            planes = volumes.movedim(1 + axis, 1)
+            clean = denoise_planes(planes.reshape(-1, 1, *planes.shape[2:]), sigma)
+            total += clean.reshape(planes.shape).movedim(1, 1 + axis)
+        return (total / len(axes)).reshape(x.shape)
+
+    return denoise
