@@ -1,4 +1,4 @@
-"""The whole way in one call: simulated scanner → MDF files → images by four methods → picture, report and MDF file."""
+"""The whole way in one call: simulated scanner → MDF files → images by five methods → picture, report and MDF file."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "cgnr": {"iterations": 100, "regularization": 1e-3},
     "fista": {"iterations": 200, "regularization": 1e-3},
     "tv": {"iterations": 50, "regularization": 1e-3},
+    "score": {},
 }
 """Settings that suit this phantom: the table shows that every method works, not which one is best."""
 PREPROCESSING = Preprocessing(
@@ -95,13 +96,14 @@ def run(folder: str | Path, *, seed: int = 0, report: Report = silent) -> Demo:
     }
     plot.compare(panels, title="simulated scan, 19 × 19 voxels").savefig(files["picture"], dpi=120)
     images = {o.plugin: o.image for o in outcomes}
-    compare(images, reference=truth).to_html(files["report"], title="Demo: a simulated scan by four methods")
+    compare(images, reference=truth).to_html(files["report"], title="Demo: a simulated scan by five methods")
     report(n_steps, n_steps, "done")
     return Demo(tuple(outcomes), files)
 
 
 def _reconstruct(scan: xr.Dataset, truth: xr.DataArray, plugin: str, settings: Mapping[str, Any]) -> Outcome:
-    reconstruct(scan, plugin=plugin, preprocessing=PREPROCESSING, **{**settings, "iterations": 1})  # compiles
+    if "iterations" in settings:  # what compiles, compiles
+        reconstruct(scan, plugin=plugin, preprocessing=PREPROCESSING, **{**settings, "iterations": 1})
     started = time.perf_counter()
     image = reconstruct(scan, plugin=plugin, preprocessing=PREPROCESSING, **settings)
     seconds = time.perf_counter() - started

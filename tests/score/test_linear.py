@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import nnls
 
 from mpibridge_plugins.score.linear import data_of, model_of
 from tests.score.examples import problem
@@ -23,7 +24,7 @@ def dense(given_problem, model):
 def test_the_model_is_the_matrix(n_rows):
     p = problem(n_rows=n_rows)
     model = model_of(p)
-    A, b = dense(p, model)
+    A, _ = dense(p, model)
     np.testing.assert_allclose((model.left * model.values) @ model.basis.mT, A, atol=2e-4)
     eye = torch.eye(len(model.values))
     np.testing.assert_allclose(model.left.mT @ model.left, eye, atol=2e-5)
@@ -84,13 +85,12 @@ def test_the_scale_follows_the_data(factor):
 
 def test_the_truth_leaves_a_residual_of_one():
     p = problem((1, 8, 8), n_rows=400, n_frames=4, sigma=0.3)
-    truth = torch.linalg.lstsq(*[t.mT if i else t for i, t in enumerate(dense(p, model_of(p)))]).solution.mT
-    data = data_of(p, model_of(p))
-    clean = replace(p, rows=p.rows * 0 + (truth.float() / 1).to(torch.complex64) @ p.operator.matrix.mT)
-    noise = torch.randn(4, 400, 2, generator=torch.Generator().manual_seed(0)) * 0.3 / 2**0.5
-    noisy = replace(clean, rows=clean.rows + torch.view_as_complex(noise))
-    data = data_of(noisy, model_of(p))
-    np.testing.assert_allclose(data.residual(truth.float() / data.scale), 1.0, atol=0.25)
+    truth = torch.rand(4, 64, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(4, 400, 2, generator=torch.Generator().manual_seed(1)) * 0.3 / 2**0.5
+    rows = truth.to(torch.complex64) @ p.operator.matrix.mT + torch.view_as_complex(noise)
+    data = data_of(replace(p, rows=rows), model_of(p))
+    np.testing.assert_allclose(data.residual(truth / data.scale), 1.0, atol=0.25)
+    assert (data.residual(1.5 * truth / data.scale) > 3).all()
 
 
 def test_noise_is_estimated_where_the_matrix_says_nothing():
@@ -122,3 +122,22 @@ def test_weak_matrices_are_finite(case):
     ):
         assert torch.isfinite(values).all()
     assert len(data.model.values) >= 1
+
+
+@pytest.mark.parametrize(("offset", "remaining"), [(0.0, 0.01), (5.0, 0.2)])
+def test_the_positive_step_nears_the_constrained_minimum(offset, remaining):
+    """Against SciPy's active-set solver; also for a matrix with one overwhelming direction, where clipping is far off."""
+    p = problem((1, 4, 4), n_rows=6, n_frames=2)
+    p = replace(p, operator=replace(p.operator, matrix=p.operator.matrix + offset), rows=p.rows + 6 * offset)
+    data = data_of(p, model_of(p))
+    s, V = data.model.values.double(), data.model.basis.double()
+    image, variance = torch.randn(2, 16, generator=torch.Generator().manual_seed(0)) * 0.3, 1e-3
+    found, cut = data.positive_step(image, variance), data.step(image, variance).clamp_min(0)
+    assert (found >= 0).all()
+    for frame in range(2):
+        sigma = data.sigma[frame, 0].double()
+        A = torch.cat([s[:, None] * V.mT / sigma, torch.eye(16) / variance**0.5]).numpy()
+        b = torch.cat([data.y[frame] / sigma, image[frame] / variance**0.5]).double().numpy()
+        least = nnls(A, b)[1] ** 2
+        above = [np.sum((A @ x[frame].double().numpy() - b) ** 2) - least for x in (found, cut)]
+        assert above[0] < remaining * above[1]

@@ -19,6 +19,8 @@ LOUDEST = 1e3
 """A row is weighted at most this much more than rows of average noise."""
 FAINTEST = 1e-5
 """Noise as a share of the data that single precision adds to any."""
+ITERATIONS, PENALTY = 30, 10.0
+"""Of ADMM, in units of the weight of the image that is given; 10 is near the best for matrices that tell little."""
 TINY = 1e-30
 
 
@@ -76,6 +78,18 @@ class Data:
             return moved
         shrink = (1 + precision).rsqrt() - 1
         return moved + variance**0.5 * (noise + (shrink * (noise @ basis)) @ basis.mT)
+
+    def positive_step(self, image: Tensor, variance: float) -> Tensor:
+        """The mean of `step` for an image without negative values: the minimum over x ≥ 0, by a few iterations of ADMM."""
+        split = variance / PENALTY
+        both = 1 / (1 / variance + 1 / split)
+        x = self.step(image, variance)
+        z, dual = x.clamp_min(0), torch.zeros_like(x)
+        for _ in range(ITERATIONS):
+            dual = dual + x - z
+            x = self.step(both * (image / variance + (z - dual) / split), both)
+            z = (x + dual).clamp_min(0)
+        return z
 
     def residual(self, image: Tensor) -> Tensor:
         """‖y − s·Vᵀx‖ over what noise alone would leave, (frame,): about 1 explains the data."""
@@ -149,13 +163,21 @@ def _weights(problem: SpectralProblem) -> Tensor:
 
 
 def _estimated_noise(stacked: Tensor, y: Tensor, model: Model) -> Tensor:
-    """σ (frame, 1) from the part of the data that no image explains, or hardly: what U misses, and small singular values."""
-    small = model.values < 1e-2 * model.values[0]
+    """σ (frame, 1) from what no image explains: the part of the data that U misses, and the singular values too small for an
+
+    image of the energy that the data show. Which those are depends on σ, so that both are found in turns.
+    """
+    squares, energies = model.values.square(), y.square()
     n_missed = stacked.shape[1] - y.shape[1]
-    missed = (
-        (stacked.square().sum(1) - y.square().sum(1)).clamp_min(0) if n_missed else torch.zeros(len(y)).to(y)
+    missed = (stacked.square().sum(1, keepdim=True) - energies.sum(1, keepdim=True)).clamp_min(0) * (
+        n_missed > 0
     )
-    n = n_missed + int(small.sum())
-    if n < 4:  # every number tells of the image: one per cent of it is taken for noise
-        return 1e-2 * y.square().mean(1, keepdim=True).sqrt()
-    return ((missed + y[:, small].square().sum(1)) / n).sqrt()[:, None]
+    quiet = (torch.arange(len(squares), device=y.device) >= 0.75 * len(squares)).expand(energies.shape)
+    sigma_squared = torch.zeros_like(missed)
+    for _ in range(10):
+        n = n_missed + quiet.sum(1, keepdim=True)
+        sigma_squared = (missed + (energies * quiet).sum(1, keepdim=True)) / n.clamp_min(1)
+        variance = (energies.sum(1, keepdim=True) - y.shape[1] * sigma_squared).clamp_min(0) / squares.sum()
+        quiet = squares * variance < sigma_squared
+    one_per_cent = 1e-4 * energies.mean(1, keepdim=True)  # of data that all tell of the image
+    return torch.where(n_missed + quiet.sum(1, keepdim=True) < 4, one_per_cent, sigma_squared).sqrt()

@@ -118,8 +118,17 @@ class Score(TrainablePlugin[SpectralProblem]):
         if settings.chosen == "regression" or (settings.chosen == "signal" and not settings.data_step):
             images = sampling.heun(denoise, draw, levels, watch)
         else:
-            met = {"data": data, "spread": SIGMA_DATA, "trust": usual.trust, "exact": settings.exact}
-            images = sampling.decoupled(denoise, draw, levels, watch, **met)
+            images = sampling.decoupled(
+                denoise,
+                draw,
+                levels,
+                watch,
+                data=data,
+                spread=SIGMA_DATA,
+                trust=usual.trust,
+                exact=settings.exact,
+                positive=settings.positive,
+            )
         if settings.positive:
             images = images.clamp_min(0)
         silent = (one.y == 0).all(1)[:, None, None, None]  # no signal: no image

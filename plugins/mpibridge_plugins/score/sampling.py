@@ -15,6 +15,8 @@ from mpibridge_plugins.score.linear import Data
 
 Denoise = Callable[[Tensor, float], Tensor]
 Draw = Callable[[], Tensor]
+LAST_TRUST = 5.0
+"""Nothing denoises after the last step: noise of the data that it let in would stay in the image."""
 Watch = Callable[[int, Tensor], None]
 """``watch(step, image)``: the estimate after a step."""
 
@@ -52,19 +54,24 @@ def decoupled(
     spread: float,
     trust: float = 1.0,
     exact: bool = False,
+    positive: bool = False,
 ) -> Tensor:
     """An image that is likely under the data: denoise, meet the data, add fresh noise of the next level.
 
     The clean image given the noisy one is taken as N(D(x, σ), r²) with r² = σ²·spread²/(σ² + spread²)/trust, which for
     trust 1 is right for an image of independent normal voxels with standard deviation ``spread``. exact: meet the data by a
     draw of the posterior under that normal, which makes draws of the true posterior for such images; else by its mean, which
-    gives better images where the normal is a rough guess. Source: Zhang et al. 2024 (DAPS), with its inner sampling in closed
+    gives better images where the normal is a rough guess. positive: the last step leaves no negative value, and trusts the
+    denoiser `LAST_TRUST` times more. Source: Zhang et al. 2024 (DAPS), with its inner sampling in closed
     form; by the mean Zhu et al. 2023 (DiffPIR, ζ = 1).
     """
     x = levels[0] * draw()
     for i, (sigma, lower) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
         variance = sigma**2 * spread**2 / (sigma**2 + spread**2) / trust
-        x = data.step(denoise(x, sigma), variance, draw() if exact else None)
+        if positive and not lower:
+            x = data.positive_step(denoise(x, sigma), variance / LAST_TRUST)
+        else:
+            x = data.step(denoise(x, sigma), variance, draw() if exact else None)
         watch(i, x)
         if lower:
             x = x + lower * draw()

@@ -1,0 +1,269 @@
+"""Everything that the model card of `score` shows: tables, pictures, calibration of the uncertainty, measured data.
+
+Run: python benchmarks/score.py --out runs/score          # 12 minutes on 2 cores
+     python benchmarks/score.py --out runs/score --card   # and put it into the card and docs/
+
+Weights are those that are shipped, unless --prior and --signal name others. The measured data
+(github.com/BUAALGH/ISBI-2026-MPI-Encoding-Array, MIT) are looked for in --encoding-array.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import h5py
+import matplotlib.pyplot as plt
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+
+from mpibridge import protocol, registry, simulate
+from mpibridge import weights as trained
+from mpibridge.errors import MPIBridgeError
+from mpibridge.execution import build_network, execute, take_frames
+from mpibridge.metrics import psnr
+from mpibridge.model import Grid
+from mpibridge.operators import SystemMatrix
+from mpibridge.plot.style import COLORMAP
+from mpibridge.plugin import Result, SpectralProblem, make_settings
+from mpibridge.preprocessing import Preprocessing
+from mpibridge.progress import reporting, silent
+from mpibridge.protocol import Method
+from mpibridge.simulate.presets import Preset, preset
+from mpibridge.targets import replacing
+from mpibridge.training import Simulated
+
+HOME = Path(__file__).parent.parent
+CARD, PICTURES = HOME / "plugins/mpibridge_plugins/score/README.md", HOME / "docs"
+FAMILIES = ("vessels", "tumours", "blobs", "cells", "tubes", "points", "spirals", "shapes")
+UNSEEN = ("bars", "rings", "dots")
+SELECTION = Preprocessing(
+    min_frequency=80e3, snr_threshold=5, weighting="whitening", system_matrix_background=True
+)
+LEVELS = (15.0, 25.0)
+GUIDANCES: Mapping[str, Mapping[str, Any]] = {
+    "posterior": {"guidance": "posterior"},
+    "signal + data step": {"guidance": "signal"},
+    "signal": {"guidance": "signal", "data_step": False},
+    "regression": {"guidance": "regression"},
+}
+
+
+def other_matrix() -> Preset:
+    """The scanner of `openmpi-2d` with another tracer, grid and noise than the weights have seen."""
+    base = preset("openmpi-2d")
+    particles = simulate.Particles(core_diameter=25e-9, diameter_spread=0.1, relaxation_time=1e-6)
+    return replace(
+        base,
+        scanner=replace(base.scanner, particles=particles),
+        grid=Grid((25, 17, 1), (30e-3, 25.5e-3, 1e-3)),
+        noise=simulate.Noise(level=4e-7, knee=200e3, background=4e-6),
+    )
+
+
+def bed(source: str | Preset, n: int) -> protocol.Bed:
+    return protocol.Bed(Simulated(source, families=FAMILIES), SELECTION, UNSEEN, n=n)
+
+
+class Runner:
+    """`score` with given weights, on a problem."""
+
+    def __init__(self, weights: Mapping[str, Path | None], acquisition: Any) -> None:
+        self.cls = registry.load("score")
+        self.weights, self.acquisition = weights, acquisition
+
+    def __call__(self, problem: SpectralProblem, settings: Mapping[str, Any], seed: int = 0) -> Result:
+        path = self.weights["prior" if settings["guidance"] == "posterior" else "signal"]
+        found = trained.find(self.cls, self.acquisition, settings, path)
+        method = self.cls(make_settings(self.cls, trained.with_network(self.cls, settings, found)))
+        method.network = build_network(method, problem)
+        found.load_into(method.network)
+        return execute(method, problem, generator=np.random.default_rng(seed), report=silent)
+
+
+def calibration(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
+    """How the spread of the samples compares with the error of their mean, over all voxels and where there is tracer."""
+    rows = []
+    for level in LEVELS:
+        for group in drawn.groups:
+            problem, truth, _ = drawn.draw(registry.load("score"), group, level)
+            for name in ("posterior", "signal + data step", "signal"):
+                for exact in (False, True) if name == "posterior" else (False,):
+                    result = run(problem, {**GUIDANCES[name], "exact": exact, "samples": 8})
+                    error, std = np.abs(result.image - truth), result.std
+                    peak = truth.max((1, 2, 3), keepdims=True)
+                    there = truth > 0.1 * peak
+                    rows.append(
+                        {
+                            "SNR (dB)": f"{level:g}",
+                            "group": group,
+                            "guidance": name + (", exact" if exact else ""),
+                            "rms error": f"{rms(error / peak):.3f}",
+                            "rms std": f"{rms(std / peak):.3f}",
+                            "error / std": f"{rms(error / peak) / rms(std / peak):.2f}",
+                            "error ≤ 2 std where there is tracer": f"{100 * np.mean(error[there] <= 2 * std[there]):.0f} %",
+                            "PSNR (dB)": f"{np.mean([psnr(a, b) for a, b in zip(result.image, truth, strict=True)]):.2f}",
+                        }
+                    )
+    return rows
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def samples_picture(run: Runner, drawn: protocol.Bed) -> plt.Figure:
+    """Truth, four samples, mean, spread and error at 15 dB: one image per group, both guidances."""
+    panels = []
+    for group, family in (("in family", "vessels"), ("unseen", "rings")):
+        problem, truth, families = drawn.draw(registry.load("score"), group, LEVELS[0])
+        chosen = families.index(family) + 1
+        one = take_frames(problem, slice(chosen, chosen + 1))
+        for name in ("posterior", "signal + data step"):
+            settings = GUIDANCES[name]
+            few = [run(one, {**settings, "samples": 1}, seed).image[0, 0] for seed in range(4)]
+            result = run(one, {**settings, "samples": 16})
+            mean, std, true = result.image[0, 0], result.std[0, 0], truth[chosen, 0]
+            panels.append((f"{family}, {name}", true, few, mean, std, np.abs(mean - true)))
+    figure, axes = plt.subplots(len(panels), 8, figsize=(13, 1.75 * len(panels)), layout="constrained")
+    titles = ("truth", *(f"sample {i + 1}" for i in range(4)), "mean of 16", "std × 4", "|mean − truth| × 4")
+    for row, (label, true, few, mean, std, error) in zip(axes, panels, strict=True):
+        for ax, values, title in zip(row, (true, *few, mean, 4 * std, 4 * error), titles, strict=True):
+            ax.imshow(values, origin="lower", vmin=0, vmax=true.max(), cmap=COLORMAP)
+            ax.set(xticks=[], yticks=[])
+            if row is axes[0]:
+                ax.set_title(title, fontsize=9)
+        row[0].set_ylabel(label.replace(", ", "\n"), fontsize=8)
+    return figure
+
+
+def measured(run: Runner, folder: Path) -> tuple[list[dict[str, Any]], plt.Figure]:
+    """Three phantoms of an encoding-array scanner, 8 × 8 voxels, 40 rows: no truth is known, residuals are."""
+
+    def stored(name: str) -> np.ndarray:
+        with h5py.File(folder / f"{name}.mat") as file:
+            values = file[name][...]
+        return (values["real"] + 1j * values["imag"]).astype(np.complex64)
+
+    grid = Grid((8, 8, 1), (0.08, 0.08, 0.01))
+    matrix = np.ascontiguousarray(stored("S").T)
+    rows = np.stack([stored(name).ravel() for name in ("b1", "b2", "b3")])
+    problem = SpectralProblem(grid=grid, rows=rows, operator=SystemMatrix(matrix, grid))
+    kaczmarz = registry.load("kaczmarz")
+    baseline = kaczmarz(make_settings(kaczmarz, {"iterations": 300, "regularization": 5e-4}))
+    found = {
+        "kaczmarz": execute(baseline, problem, generator=np.random.default_rng(0), report=silent),
+        "score": run(problem, {"guidance": "posterior", "samples": 16}),
+    }
+    noise = found["score"].trace["noise"] * np.sqrt(2 * rows.shape[1]) / np.linalg.norm(rows, axis=1)
+    said = []
+    for i, name in enumerate(("b1", "b2", "b3")):
+        rest = {
+            method: np.linalg.norm(matrix @ result.image[i].ravel() - rows[i]) / np.linalg.norm(rows[i])
+            for method, result in found.items()
+        }
+        said.append(
+            {
+                "phantom": name,
+                "noise, estimated": f"{noise[i]:.3f}",
+                "residual of kaczmarz": f"{rest['kaczmarz']:.3f}",
+                "residual of score": f"{rest['score']:.3f}",
+            }
+        )
+    figure, axes = plt.subplots(3, 3, figsize=(5.2, 5), layout="constrained")
+    score = found["score"]
+    assert score.std is not None
+    for i, row in enumerate(axes):
+        top = score.image[i].max()
+        for ax, values, title in zip(
+            row,
+            (found["kaczmarz"].image[i, 0], score.image[i, 0], score.std[i, 0]),
+            ("kaczmarz", "score", "std of score"),
+            strict=True,
+        ):
+            ax.imshow(values, origin="lower", vmin=0, vmax=top, cmap=COLORMAP)
+            ax.set(xticks=[], yticks=[])
+            if not i:
+                ax.set_title(title, fontsize=9)
+        row[0].set_ylabel(("b1", "b2", "b3")[i])
+    return said, figure
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join([*lines, *("| " + " | ".join(str(row[n]) for n in names) + " |" for row in rows)]) + "\n"
+
+
+def put(text: str, name: str, content: str) -> str:
+    """The card with what stands between <!-- name --> and <!-- /name --> replaced."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"{CARD} has no section {name!r}")
+    return pattern.sub(lambda match: match[1] + content + match[2], text)
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for tables, pictures and reports")],
+    card: Annotated[bool, typer.Option(help="write them into the model card and docs/, too")] = False,
+    prior: Annotated[Path | None, typer.Option(help="weights of the prior")] = None,
+    signal: Annotated[Path | None, typer.Option(help="weights for openmpi-2d")] = None,
+    n: Annotated[int, typer.Option(help="images per group and noise level")] = 100,
+    encoding_array: Annotated[
+        Path | None, typer.Option(help="folder of S.mat, b1.mat, b2.mat, b3.mat")
+    ] = None,
+) -> None:
+    """Measure `score` and write what its card shows."""
+    weights = {"prior": prior, "signal": signal}
+    methods = list(protocol.BASELINES.values())
+    methods += [
+        Method(
+            name, "score", settings=settings, weights=weights["prior" if name == "posterior" else "signal"]
+        )
+        for name, settings in GUIDANCES.items()
+    ]
+    sections, figures = {}, {}
+    ours, theirs = bed("openmpi-2d", n), bed(other_matrix(), n)
+    with reporting(True) as report:
+        outcome = protocol.evaluate(ours, methods, LEVELS, report=report)
+        protocol.write(outcome, out / "openmpi-2d", ours.facts.example.grid)
+        sections["protocol"] = protocol.markdown(outcome)
+        sections["families"] = protocol.markdown(outcome, by_family=True)
+        elsewhere = protocol.evaluate(theirs, methods[:4], LEVELS, report=report)
+        protocol.write(elsewhere, out / "other-matrix", theirs.facts.example.grid)
+        sections["other"] = protocol.markdown(elsewhere)
+    run = Runner(weights, ours.facts.acquisition)
+    sections["calibration"] = table(calibration(run, ours))
+    figures["score-samples.png"] = samples_picture(run, ours)
+    folder = encoding_array or Path(os.environ.get("MPIBRIDGE_SHARED", ".")) / "data/real/encoding-array"
+    if (folder / "S.mat").exists():
+        said, figures["score-measured.png"] = measured(run, folder)
+        sections["measured"] = table(said)
+    (out / "sections.json").write_text(json.dumps(sections, indent=1, ensure_ascii=False))
+    for name, figure in figures.items():
+        figure.savefig(out / name, dpi=110)
+    for name, text in sections.items():
+        Console().print(f"[b]{name}[/b]", Markdown(text))
+    if card:
+        text = CARD.read_text()
+        for name, content in sections.items():
+            text = put(text, name, content)
+        with replacing(CARD, (".md",)) as path:
+            path.write_text(text)
+        for name, figure in figures.items():
+            figure.savefig(PICTURES / name, dpi=110)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except MPIBridgeError as error:
+        sys.exit(f"error: {error}")
