@@ -243,7 +243,8 @@ def main(
     run = Runner(weights, ours.facts.acquisition)
     sections["calibration"] = table(calibration(run, ours))
     figures["score-samples.png"] = samples_picture(run, ours)
-    folder = encoding_array or Path(os.environ.get("MPIBRIDGE_SHARED", ".")) / "data/real/encoding-array"
+    shared = Path(os.environ.get("MPIBRIDGE_SHARED", HOME.parent / "shared"))
+    folder = encoding_array or shared / "data/real/encoding-array"
     if (folder / "S.mat").exists():
         said, figures["score-measured.png"] = measured(run, folder)
         sections["measured"] = table(said)

@@ -453,7 +453,7 @@ def test_demo(tmp_path):
     rows = {
         line.split()[0]: line.split() for line in out.splitlines() if line.startswith(tuple(mb.plugins()))
     }
-    assert set(rows) == {"kaczmarz", "cgnr", "fista", "tv"}
+    assert set(rows) == {"kaczmarz", "cgnr", "fista", "tv", "score"}
     for name, row in rows.items():
         assert float(row[-3]) < 0.55, name  # NRMSE; an empty image has 1
     for name in ("demo.png", "image.mdf", "scan.mdf", "calibration.mdf"):

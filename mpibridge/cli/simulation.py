@@ -59,7 +59,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder for the files")] = Path("demo"),
     seed: Annotated[int, typer.Option(min=0, help="of noise and background")] = 0,
 ) -> None:
-    """Simulate a scan and its calibration, reconstruct with four methods, compare with the phantom."""
+    """Simulate a scan and its calibration, reconstruct with five methods, compare with the phantom."""
     from mpibridge.demo import run
     from mpibridge.files import open
     from mpibridge.progress import reporting

@@ -28,7 +28,7 @@ def problem(
         grid=grid,
         rows=torch.from_numpy(rows.astype(np.complex64)),
         operator=SystemMatrix(grid=grid, matrix=torch.from_numpy(matrix.astype(np.complex64))),
-        noise=None if deviation is None else torch.from_numpy(deviation.astype(np.float32)),
+        noise=None if deviation is None else torch.from_numpy(deviation),
     )
 
 

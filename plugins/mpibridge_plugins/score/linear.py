@@ -133,7 +133,7 @@ def data_of(problem: SpectralProblem, model: Model) -> Data:
         deviation = (
             torch.atleast_2d(problem.noise) * model.weights / 2**0.5
         )  # of real and imaginary part each
-        sigma = (deviation / unit).square().mean(1, keepdim=True).sqrt()
+        sigma = (deviation / unit).square().mean(1, keepdim=True).sqrt().to(y.dtype)
     else:
         sigma = _estimated_noise(stacked, y, model)
     sigma = torch.maximum(sigma, FAINTEST * y.square().mean(1, keepdim=True).sqrt()).clamp_min(TINY)

@@ -125,6 +125,7 @@ class Score(TrainablePlugin[SpectralProblem]):
                 watch,
                 data=data,
                 spread=SIGMA_DATA,
+                start=data.tikhonov(data.variance).clamp_min(0),
                 trust=usual.trust,
                 exact=settings.exact,
                 positive=settings.positive,

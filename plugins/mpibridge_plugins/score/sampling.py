@@ -52,6 +52,7 @@ def decoupled(
     *,
     data: Data,
     spread: float,
+    start: Tensor | float = 0.0,
     trust: float = 1.0,
     exact: bool = False,
     positive: bool = False,
@@ -61,11 +62,12 @@ def decoupled(
     The clean image given the noisy one is taken as N(D(x, σ), r²) with r² = σ²·spread²/(σ² + spread²)/trust, which for
     trust 1 is right for an image of independent normal voxels with standard deviation ``spread``. exact: meet the data by a
     draw of the posterior under that normal, which makes draws of the true posterior for such images; else by its mean, which
-    gives better images where the normal is a rough guess. positive: the last step leaves no negative value, and trusts the
+    gives better images where the normal is a rough guess. start: a first guess of the image, which matters if the highest level does
+    not hide it. positive: the last step leaves no negative value, and trusts the
     denoiser `LAST_TRUST` times more. Source: Zhang et al. 2024 (DAPS), with its inner sampling in closed
     form; by the mean Zhu et al. 2023 (DiffPIR, ζ = 1).
     """
-    x = levels[0] * draw()
+    x = start + levels[0] * draw()
     for i, (sigma, lower) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
         variance = sigma**2 * spread**2 / (sigma**2 + spread**2) / trust
         if positive and not lower:

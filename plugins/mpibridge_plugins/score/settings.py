@@ -23,7 +23,7 @@ class Guidance:
 
 
 GUIDANCES = {
-    "posterior": Guidance("prior", samples=4, steps=25, highest=3.0),
+    "posterior": Guidance("prior", samples=4, steps=20, highest=0.4, trust=0.5),
     "signal": Guidance("signal", samples=8, steps=7, highest=3.0, trust=4.0),
     "regression": Guidance("signal", samples=1, steps=1, highest=10.0),
 }
@@ -36,7 +36,7 @@ class ScoreSettings:
 
     guidance: str | None = None  # posterior, signal or regression; None: what the weights are for
     samples: int | None = None  # images drawn per frame, at least 1; None: 4 for posterior, 8 for signal
-    steps: int | None = None  # evaluations per sample, at least 1; None: 25 for posterior, 7 for signal
+    steps: int | None = None  # evaluations per sample, at least 1; None: 20 for posterior, 7 for signal
     data_step: bool = True  # signal: meet the data in every step; False: the network alone (Heun)
     exact: bool = False  # meet the data by a draw, not by its mean: wider spread, noisier images
     positive: bool = True  # cut negative values of every sample
