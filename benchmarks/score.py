@@ -60,7 +60,7 @@ GUIDANCES: Mapping[str, Mapping[str, Any]] = {
 def other_matrix() -> Preset:
     """The scanner of `openmpi-2d` with another tracer, grid and noise than the weights have seen."""
     base = preset("openmpi-2d")
-    particles = simulate.Particles(core_diameter=25e-9, diameter_spread=0.1, relaxation_time=1e-6)
+    particles = simulate.Particles(core_diameter=25e-9, relaxation_time=1e-6)
     return replace(
         base,
         scanner=replace(base.scanner, particles=particles),
