@@ -49,20 +49,23 @@ def execute(
         part = given if size >= total else take_frames(given, slice(start, start + size))
         untouched = deepcopy(generator)
         stage = _stage(report, start, size, total)
-        try:
-            results.append(to_numpy(method.reconstruct(part, generator=generator, report=stage)))
-        except Exception as error:
-            if size == 1 or method.arrays != "torch" or not _out_of_memory(error):
-                raise
-            if not halved:
-                warnings.warn(
-                    f"{device} has no room for {size} frames at once: goes on with smaller batches",
-                    MPIBridgeWarning,
-                    stacklevel=3,
-                )
-            generator, size, halved = untouched, size // 2, True
-        else:
+        result = _attempt(method, part, generator, stage)
+        if result is not None:
+            results.append(result)
             start += size
+            continue
+        if size == 1:
+            raise PluginError(
+                f"{device} has no room for a single frame of {problem.grid.shape} voxels with plugin {method.name!r}; pass "
+                "device='cpu'"
+            )
+        if not halved:
+            warnings.warn(
+                f"{device} has no room for {size} frames at once: goes on with smaller batches",
+                MPIBridgeWarning,
+                stacklevel=2,
+            )
+        generator, size, halved = untouched, size // 2, True
     return _checked(method, problem, _joined(results), total)
 
 
@@ -119,15 +122,21 @@ def _free_memory(device: str) -> float:
     return torch.cuda.mem_get_info(device)[0]
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether a GPU had no room left; what it held for the attempt is set free."""
+def _attempt(
+    method: Plugin[Any], problem: Any, generator: np.random.Generator, report: Report
+) -> Result | None:
+    """The result in NumPy arrays; None if a GPU had no room left, whose memory is set free."""
+    if method.arrays != "torch":
+        return to_numpy(method.reconstruct(problem, generator=generator, report=report))
     import torch
 
-    if not isinstance(error, torch.cuda.OutOfMemoryError):
-        return False
+    try:
+        return to_numpy(method.reconstruct(problem, generator=generator, report=report))
+    except torch.cuda.OutOfMemoryError:
+        pass  # what failed holds its tensors until here
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return True
+    return None
 
 
 def _stage(report: Report, start: int, size: int, total: int) -> Report:

@@ -288,5 +288,5 @@ def test_one_frame_without_room_is_an_error():
         def reconstruct(self, problem, *, generator, report):
             raise torch.cuda.OutOfMemoryError("no room")
 
-    with pytest.raises(torch.cuda.OutOfMemoryError), pytest.warns(MPIBridgeWarning):
+    with pytest.raises(PluginError, match="no room for a single frame"), pytest.warns(MPIBridgeWarning):
         execute(Tiny(), images(), generator=np.random.default_rng(1), report=silent, memory=7 * EACH)

@@ -6,6 +6,7 @@ import torch
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import SpectralProblem
+from mpibridge_plugins.score.linear import Model, model_of, row_weights
 from mpibridge_plugins.score.plugin import Score, ScoreSettings
 
 
@@ -32,9 +33,14 @@ def problem(
     )
 
 
+def modelled(given: SpectralProblem) -> Model:
+    return model_of(given.operator.matrix, row_weights(given))
+
+
 def untrained(seed=0, **settings) -> Score:
     """The plugin with a small network of random weights (none of which is zero)."""
-    method = Score(ScoreSettings(**{"width": 8, "steps": 3, "samples": 2, **settings}))
+    few = {} if settings.get("guidance") == "regression" else {"steps": 3, "samples": 2}
+    method = Score(ScoreSettings(**{"width": 8, **few, **settings}))
     torch.manual_seed(seed)
     method.network = method.build_network(problem()).eval()
     for parameter in method.network.parameters():

@@ -10,6 +10,7 @@ from mpibridge.errors import SettingsError
 from mpibridge.execution import execute
 from mpibridge.progress import silent
 from mpibridge.testing import check_plugin
+from mpibridge_plugins.score.network import SIGMA_DATA
 from mpibridge_plugins.score.plugin import Score, ScoreSettings
 from tests.score.examples import problem, untrained
 
@@ -38,7 +39,68 @@ def test_same_seed_same_image_and_other_seeds_others(guidance):
     method, p = untrained(**guidance), problem()
     a, b, other = run(method, p), run(method, p), run(method, p, seed=2)
     np.testing.assert_array_equal(a.image, b.image)
-    assert np.abs(a.image - other.image).max() > 1e-4
+    if guidance["guidance"] == "regression":
+        np.testing.assert_array_equal(a.image, other.image)  # nothing is drawn
+    else:
+        assert np.abs(a.image - other.image).max() > 1e-4
+
+
+@every_guidance
+def test_no_image_depends_on_the_frames_beside_it(guidance):
+    p = problem(n_frames=4)
+    together = run(untrained(**guidance), replace(p, noise=p.noise * torch.tensor([1.0, 2.0, 5.0, 0.1])[:, None]))
+    for i, factor in enumerate((1.0, 2.0, 5.0, 0.1)):
+        rng = np.random.default_rng(1)
+        rng.spawn(i)
+        one = replace(p, rows=p.rows[i : i + 1].numpy(), noise=p.noise.numpy() * factor)
+        one = replace(one, operator=replace(p.operator, matrix=p.operator.matrix.numpy()))
+        alone = execute(untrained(**guidance), one, generator=rng, report=silent)
+        np.testing.assert_allclose(together.image[i], alone.image[0], atol=2e-3 * alone.image.max())
+
+
+def test_a_method_may_meet_another_noise():
+    """The decomposition is kept while matrix and weights of the rows are the same, and only then."""
+    p = problem(n_rows=60)
+    other = replace(p, noise=p.noise * torch.logspace(-1, 1, 60))
+    used = untrained(guidance="posterior")
+    run(used, p)
+    np.testing.assert_array_equal(run(used, other).image, run(untrained(guidance="posterior"), other).image)
+
+
+def test_frames_with_noise_of_another_kind_are_refused():
+    p = problem(n_rows=60)
+    tilted = torch.stack([p.noise, p.noise * torch.logspace(-1, 1, 60), p.noise])
+    with pytest.raises(SettingsError, match="one factor per frame"):
+        run(untrained(guidance="posterior"), replace(p, noise=tilted))
+
+
+class White(torch.nn.Module):
+    """The denoiser of independent normal voxels with mean 0.3."""
+
+    def forward(self, noisy, sigma, conditions=None):
+        gain = SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2)
+        return 0.3 + gain.reshape(-1, 1, 1, 1) * (noisy - 0.3)
+
+
+def test_exact_draws_are_draws_of_the_posterior():
+    """The mean and the spread of the whole plugin against the normal equations, for images whose posterior is known."""
+    p = problem((1, 3, 3), n_rows=2, n_frames=1, sigma=0.5)
+    method = Score(
+        ScoreSettings(guidance="posterior", exact=True, positive=False, samples=20_000, steps=8, model_error=0)
+    )
+    method.network = White()
+    found = run(method, p)
+    scale, sigma = found.trace["scale"][0], found.trace["noise"][0]
+    matrix = np.asarray(p.operator.matrix, np.complex128)
+    A = np.concatenate([matrix.real, matrix.imag])
+    rows = np.asarray(p.rows[0], np.complex128)
+    b = np.concatenate([rows.real, rows.imag])
+    prior = (SIGMA_DATA * scale) ** 2
+    covariance = np.linalg.inv(A.T @ A / sigma**2 + np.eye(9) / prior)
+    mean = covariance @ (A.T @ b / sigma**2 + 0.3 * scale / prior)
+    assert (np.diag(covariance) < 0.6 * prior).any()  # the data say something
+    np.testing.assert_allclose(found.image.ravel(), mean, atol=0.05 * prior**0.5)
+    np.testing.assert_allclose(found.std.ravel() ** 2, np.diag(covariance), atol=0.05 * prior)
 
 
 @every_guidance
@@ -68,6 +130,9 @@ def test_no_data_no_image(guidance):
     assert not found.image[1].any()
     assert found.image[[0, 2]].any()
     assert found.std is None or not found.std[1].any()
+    assert not found.trace["residual"][1].any()
+    assert found.trace["noise"][1] == 0
+    assert all(np.isfinite(values).all() for values in found.trace.values())
 
 
 @every_guidance
@@ -116,7 +181,7 @@ def test_the_mean_of_more_samples_moves_less():
 
 
 def test_the_trace_says_what_was_estimated():
-    found = run(untrained(guidance="posterior", steps=4), problem())
+    found = run(untrained(guidance="posterior", steps=4, model_error=0), problem())
     assert found.trace["residual"].shape == (3, 4)
     assert found.trace["noise"].shape == found.trace["scale"].shape == (3,)
     np.testing.assert_allclose(found.trace["noise"], 0.1 / 2**0.5, rtol=1e-4)
@@ -141,6 +206,11 @@ def test_negative_values_may_stay():
         ({"steps": 2.5}, "steps must be a whole number"),
         ({"width": 12}, "width must be a multiple of 8, found 12"),
         ({"width": None}, "width must be a whole number"),
+        ({"exact": "no"}, "exact must be true or false, found 'no'"),
+        ({"model_error": -0.1}, "model_error must be a share from 0 to below 1, found -0.1"),
+        ({"guidance": "regression", "samples": 4}, "asks its network once: leave samples out"),
+        ({"guidance": "posterior", "data_step": False}, "needs guidance='signal'"),
+        ({"data_step": False, "exact": True}, "exact=False"),
     ],
 )
 def test_settings_are_checked(settings, match):
@@ -164,6 +234,8 @@ def test_guidance_and_network_go_together(settings, network, guidance):
     assert Score.network_choice(settings) == ({"network": network} if settings else {})
 
 
-@pytest.mark.parametrize("settings", [{"network": "prior"}, {"guidance": "regression"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"network": "prior", "samples": 2, "steps": 3}, {"guidance": "regression"}], ids=str
+)
 def test_the_contract_of_the_other_guidances(settings):
-    check_plugin(Score, settings={"width": 8, "samples": 2, "steps": 3, **settings})
+    check_plugin(Score, settings={"width": 8, **settings})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mpibridge_plugins.score.linear import Data, model_of
+from mpibridge_plugins.score.linear import Data
 from mpibridge_plugins.score.sampling import across_slices, decoupled, heun, noise_levels
-from tests.score.examples import problem
+from tests.score.examples import modelled, problem
 
 N = 60_000
 SPREAD = 0.25
@@ -31,11 +31,11 @@ def test_levels_fall_by_equal_steps_of_their_seventh_root():
 
 def measured(n=1):
     """Two complex rows of six voxels, noise as strong as the signal of a voxel; ``n`` times the same."""
-    model = model_of(problem((1, 2, 3), n_rows=2, n_frames=1))
+    model = modelled(problem((1, 2, 3), n_rows=2, n_frames=1))
     s = model.values
     y = s * (torch.tensor([[0.9, 0.1, 0.4, 0.0, 0.6, 0.3]]) @ model.basis)
     one = torch.ones(1, 1)
-    return Data(model, y, 0.25 * s.mean() * one, one).repeated(n)
+    return Data(model, y, 0.25 * s.mean() * one, 0 * one, one).repeated(n)
 
 
 def white(mean):

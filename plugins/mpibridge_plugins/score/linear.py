@@ -11,16 +11,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mpibridge.errors import SettingsError
 from mpibridge.plugin import SpectralProblem
 
 NEGLIGIBLE = 1e-6
 """Singular values below this share of the largest tell nothing in single precision."""
-LOUDEST = 1e3
-"""A row is weighted at most this much more than rows of average noise."""
+UNSURE = 0.1
+"""Of the typical variance of a row: background frames are few, so that some rows look quieter than they are."""
 FAINTEST = 1e-5
 """Noise as a share of the data that single precision adds to any."""
-ITERATIONS, PENALTY = 30, 10.0
-"""Of ADMM, in units of the weight of the image that is given; 10 is near the best for matrices that tell little."""
+ITERATIONS, TOLERANCE = 300, 1e-3
+"""Of ADMM; changes are measured against the image."""
+PENALTY, RELAXATION = 10.0, 1.6
+"""Of ADMM; the least penalty is in units of the weight of the image that is given."""
 TINY = 1e-30
 
 
@@ -33,24 +36,34 @@ class Model:
     basis: Tensor
     weights: Tensor
 
+    @property
+    def n_numbers(self) -> int:
+        """Of a frame: the real and the imaginary part of every row."""
+        return self.left.shape[0]
+
 
 @dataclass(frozen=True)
 class Data:
-    """Frames in singular coordinates: y (frame, rank), σ of their noise and scale of their image, both (frame, 1)."""
+    """Frames in singular coordinates: y (frame, rank); σ of their noise and of the model's error, the norm of what U misses of
+
+    them, and the scale of their image, all (frame, 1).
+    """
 
     model: Model
     y: Tensor
     sigma: Tensor
+    missed: Tensor
     scale: Tensor
 
     def scaled(self, factor: Tensor) -> Data:
         """The same frames in units in which their image is ``factor`` (frame, 1) times smaller."""
-        return Data(self.model, self.y / factor, self.sigma / factor, self.scale * factor)
+        y, sigma, missed = (values / factor for values in (self.y, self.sigma, self.missed))
+        return Data(self.model, y, sigma, missed, self.scale * factor)
 
     def repeated(self, n: int) -> Data:
         """Every frame n times in a row."""
-        y, sigma, scale = (t.repeat_interleave(n, 0) for t in (self.y, self.sigma, self.scale))
-        return replace(self, y=y, sigma=sigma, scale=scale)
+        names = ("y", "sigma", "missed", "scale")
+        return replace(self, **{name: getattr(self, name).repeat_interleave(n, 0) for name in names})
 
     @property
     def variance(self) -> Tensor:
@@ -80,31 +93,43 @@ class Data:
         return moved + variance**0.5 * (noise + (shrink * (noise @ basis)) @ basis.mT)
 
     def positive_step(self, image: Tensor, variance: float) -> Tensor:
-        """The mean of `step` for an image without negative values: the minimum over x ≥ 0, by a few iterations of ADMM."""
-        split = variance / PENALTY
-        both = 1 / (1 / variance + 1 / split)
-        x = self.step(image, variance)
-        z, dual = x.clamp_min(0), torch.zeros_like(x)
-        for _ in range(ITERATIONS):
-            dual = dual + x - z
-            x = self.step(both * (image / variance + (z - dual) / split), both)
-            z = (x + dual).clamp_min(0)
+        """The mean of `step` for an image without negative values: the minimum over x ≥ 0.
+
+        By over-relaxed ADMM. Its penalty starts at the geometric mean of the weakest and the strongest precision, and follows
+        the balance of the residuals. Source: Boyd et al. 2011, sections 3.3 and 3.4.
+        """
+        strongest = 1 + self.model.values[0].square() * variance / self.sigma.square()
+        penalty = strongest.sqrt().clamp_min(PENALTY) / variance  # (frame, 1)
+        z = self.step(image, variance).clamp_min(0)
+        dual, done = torch.zeros_like(z), torch.zeros_like(self.sigma, dtype=torch.bool)
+        for iteration in range(ITERATIONS):
+            both = 1 / (1 / variance + penalty)
+            x = self.step(both * (image / variance + penalty * (z - dual)), both)
+            relaxed = RELAXATION * x + (1 - RELAXATION) * z
+            new = (relaxed + dual).clamp_min(0)
+            dual = dual + relaxed - new
+            moved, apart = (v.norm(dim=1, keepdim=True) for v in (new - z, x - new))
+            z = torch.where(done, z, new)
+            done = done | (torch.maximum(moved, apart) <= TOLERANCE * z.norm(dim=1, keepdim=True))
+            if done.all():
+                break
+            if iteration % 10 == 9:
+                factor = (apart / moved.clamp_min(TINY)).sqrt().clamp(0.2, 5)
+                penalty, dual = penalty * factor, dual / factor
         return z
 
     def residual(self, image: Tensor) -> Tensor:
-        """‖y − s·Vᵀx‖ over what noise alone would leave, (frame,): about 1 explains the data."""
+        """‖Ax − b‖ over what noise and the model's error alone would leave, (frame,): about 1 explains the data."""
         rest = self.y - self.model.values * (image @ self.model.basis)
-        return rest.norm(dim=1) / (self.sigma[:, 0] * self.y.shape[1] ** 0.5)
+        return torch.hypot(rest.norm(dim=1), self.missed[:, 0]) / (self.sigma[:, 0] * self.model.n_numbers**0.5)
 
 
-def model_of(problem: SpectralProblem) -> Model:
-    """The singular value decomposition of the whitened system matrix, found in double precision, kept in single.
+def model_of(matrix: Tensor, weights: Tensor) -> Model:
+    """The singular value decomposition of the weighted system matrix, found in double precision, kept in single.
 
-    It comes from the eigenvectors of the smaller Gram matrix, which is several times quicker and exact enough down to
-    `NEGLIGIBLE`.
+    matrix: (row, voxel). weights: `row_weights`. It comes from the eigenvectors of the smaller Gram matrix, which is several
+    times quicker and exact enough down to `NEGLIGIBLE`.
     """
-    matrix = problem.operator.matrix
-    weights = _weights(problem)
     stacked = _stacked((matrix * weights[:, None]).to(torch.complex128).mT).mT
     tall = stacked.shape[0] >= stacked.shape[1]
     squares, vectors = torch.linalg.eigh(stacked.mT @ stacked if tall else stacked @ stacked.mT)
@@ -116,30 +141,52 @@ def model_of(problem: SpectralProblem) -> Model:
     return Model(values.float(), left.float(), basis.float(), weights)
 
 
-def data_of(problem: SpectralProblem, model: Model) -> Data:
+def row_weights(problem: SpectralProblem) -> Tensor:
+    """What makes the noise of all rows alike, (row,), 1 on average; rows that show no noise get the usual weight.
+
+    SettingsError if the noise of the frames differs by more than a factor: their weights would depend on each other.
+    """
+    if not _is_known(problem.noise):
+        return torch.ones(problem.rows.shape[1], device=problem.rows.device)
+    deviation = torch.atleast_2d(problem.noise).double()
+    shapes = deviation / deviation.mean(1, keepdim=True).clamp_min(TINY)
+    if not torch.allclose(shapes, shapes[:1].expand_as(shapes), rtol=1e-3, atol=1e-6):
+        raise SettingsError(
+            "plugin 'score' takes noise (frame, row) that differs by one factor per frame; reconstruct frames whose noise "
+            "is of another kind separately"
+        )
+    variance = shapes[0].square()
+    typical = variance[variance > 0].median()
+    weights = (torch.where(variance > 0, variance, typical) + UNSURE * typical).rsqrt()
+    return (weights / weights.mean()).float()
+
+
+def data_of(problem: SpectralProblem, model: Model, model_error: float = 0.0) -> Data:
     """The frames of a problem in singular coordinates, in units of their estimated scale.
 
     The noise is the problem's; where that is missing or zero, what the data show where the system matrix says little. The
-    scale is the maximum of the Tikhonov image; that of a frame without signal is 1.
+    model's error, a share of the data, adds to it in quadrature. The scale is the maximum of the Tikhonov image; that of a
+    frame without signal is 1.
     """
     stacked = _stacked(problem.rows * model.weights)
-    loudest = stacked.abs().amax(1, keepdim=True)
-    unit = torch.where(
-        loudest > TINY, loudest, torch.ones_like(loudest)
-    )  # squares stay within single precision
+    unit = _or_1(stacked.abs().amax(1, keepdim=True))  # squares stay within single precision
     stacked = stacked / unit
     y = stacked @ model.left
+    missed = (stacked - y @ model.left.mT).norm(dim=1, keepdim=True)
     if _is_known(problem.noise):
-        deviation = (
-            torch.atleast_2d(problem.noise) * model.weights / 2**0.5
-        )  # of real and imaginary part each
-        sigma = (deviation / unit).square().mean(1, keepdim=True).sqrt().to(y.dtype)
+        deviation = torch.atleast_2d(problem.noise) * model.weights / 2**0.5  # of real and imaginary part each
+        noise = (deviation / unit).square().mean(1, keepdim=True).sqrt().to(y.dtype)
     else:
-        sigma = _estimated_noise(stacked, y, model)
-    sigma = torch.maximum(sigma, FAINTEST * y.square().mean(1, keepdim=True).sqrt()).clamp_min(TINY)
-    data = Data(model, y, sigma, unit)
-    peak = data.tikhonov(data.variance).amax(1, keepdim=True)
-    return data.scaled(torch.where((peak > TINY) & torch.isfinite(peak), peak, torch.ones_like(peak)))
+        noise = _estimated_noise(y, missed, model)
+    loudness = stacked.square().mean(1, keepdim=True).sqrt()
+    sigma = torch.hypot(noise, max(model_error, FAINTEST) * loudness)
+    data = Data(model, y, _or_1(sigma), missed, unit)
+    return data.scaled(_or_1(data.tikhonov(data.variance).amax(1, keepdim=True)))
+
+
+def _or_1(values: Tensor) -> Tensor:
+    """1 where they are no use as a unit."""
+    return torch.where((values > TINY) & torch.isfinite(values), values, torch.ones_like(values))
 
 
 def _is_known(noise: Tensor | None) -> bool:
@@ -151,32 +198,18 @@ def _stacked(rows: Tensor) -> Tensor:
     return torch.cat([rows.real, rows.imag], 1)
 
 
-def _weights(problem: SpectralProblem) -> Tensor:
-    """What makes the noise of all rows alike, (row,), 1 on average; rows that show no noise get the usual weight."""
-    if not _is_known(problem.noise):
-        return torch.ones(problem.rows.shape[1], device=problem.rows.device)
-    deviation = torch.atleast_2d(problem.noise).double()
-    shape = (deviation / deviation.mean(1, keepdim=True).clamp_min(TINY)).mean(0)
-    typical = shape[shape > 0].median()
-    weights = 1 / torch.where(shape > 0, shape, typical).clamp_min(typical / LOUDEST)
-    return (weights / weights.mean()).float()
-
-
-def _estimated_noise(stacked: Tensor, y: Tensor, model: Model) -> Tensor:
+def _estimated_noise(y: Tensor, missed: Tensor, model: Model) -> Tensor:
     """σ (frame, 1) from what no image explains: the part of the data that U misses, and the singular values too small for an
 
     image of the energy that the data show. Which those are depends on σ, so that both are found in turns.
     """
     squares, energies = model.values.square(), y.square()
-    n_missed = stacked.shape[1] - y.shape[1]
-    missed = (stacked.square().sum(1, keepdim=True) - energies.sum(1, keepdim=True)).clamp_min(0) * (
-        n_missed > 0
-    )
+    n_missed = model.n_numbers - y.shape[1]
     quiet = (torch.arange(len(squares), device=y.device) >= 0.75 * len(squares)).expand(energies.shape)
     sigma_squared = torch.zeros_like(missed)
     for _ in range(10):
         n = n_missed + quiet.sum(1, keepdim=True)
-        sigma_squared = (missed + (energies * quiet).sum(1, keepdim=True)) / n.clamp_min(1)
+        sigma_squared = (missed.square() + (energies * quiet).sum(1, keepdim=True)) / n.clamp_min(1)
         variance = (energies.sum(1, keepdim=True) - y.shape[1] * sigma_squared).clamp_min(0) / squares.sum()
         quiet = squares * variance < sigma_squared
     one_per_cent = 1e-4 * energies.mean(1, keepdim=True)  # of data that all tell of the image

@@ -13,8 +13,6 @@ from torch.nn import functional
 
 SIGMA_DATA = 0.25
 """Standard deviation of the images that the network knows (concentration over its scale)."""
-SIGMA_MIN, SIGMA_MAX = 0.02, 10.0
-"""Noise levels of sampling; images lie in [0, 1] or so, so 10 hides them wholly."""
 LOG_MEAN, LOG_STD = -1.2, 1.4
 """ln σ in training is normal with these."""
 FEATURES = 64

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from mpibridge.errors import SettingsError
 from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
 from mpibridge_plugins.score import sampling
-from mpibridge_plugins.score.images import varied
-from mpibridge_plugins.score.linear import Data, Model, data_of, model_of
-from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, SIGMA_MAX, SIGMA_MIN, Denoiser
-from mpibridge_plugins.score.settings import GUIDANCES, ScoreSettings
+from mpibridge_plugins.score.augmentation import superposed, varied
+from mpibridge_plugins.score.linear import Data, Model, data_of, model_of, row_weights
+from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, Denoiser
+from mpibridge_plugins.score.settings import GUIDANCES, SIGMA_MAX, SIGMA_MIN, ScoreSettings
 
 CONDITIONS = (1.0, 10.0)
 """The signal as the network sees it: Tikhonov images with these multiples of the variance that explains the data."""
+BLIND = 0.1
+"""Share of a batch in training that sees the signal and no image at all."""
 
 
 class Score(TrainablePlugin[SpectralProblem]):
@@ -57,24 +59,29 @@ class Score(TrainablePlugin[SpectralProblem]):
 
     def bytes_per_frame(self, problem: SpectralProblem) -> int:
         """The activations of the widest level and what the blocks keep beside them."""
-        return 4 * problem.grid.n_voxels * self._n_samples * 4 * self.settings.width
+        return 4 * problem.grid.n_voxels * self.settings.plan.samples * 4 * self.settings.width
 
     def loss(self, problem: SpectralProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
         """Denoising score matching with EDM's weights. Source: Karras et al. 2022, eq. (8)."""
         self._require(problem)
-        planes, conditions = target[:, 0, None], None
+        conditions = None
         if self.settings.network == "prior":
-            planes = varied(planes, generator)
+            planes = varied(target[:, 0, None], generator)
         else:
+            problem, target = superposed(problem, target, generator)
             data = self._data(problem)
-            planes = planes / data.scale[:, :, None, None]
+            planes = target[:, 0, None] / data.scale[:, :, None, None]
             conditions = _conditions(data, planes.shape[-2:])
 
         def normal(*shape: int) -> Tensor:
             return torch.from_numpy(generator.standard_normal(shape, np.float32)).to(planes.device)
 
         sigma = torch.exp(LOG_MEAN + LOG_STD * normal(len(planes), 1, 1, 1)).clamp(SIGMA_MIN / 2, SIGMA_MAX)
-        clean = self.network(planes + sigma * normal(*planes.shape), sigma.flatten(), conditions)
+        noise = normal(*planes.shape)
+        if conditions is not None:  # some are asked for the mean image given the data alone, as "regression" does
+            blind = torch.from_numpy(generator.random((len(planes), 1, 1, 1)) < BLIND).to(planes.device)
+            sigma, noise = sigma.masked_fill(blind, SIGMA_MAX), noise.masked_fill(blind, 0.0)
+        clean = self.network(planes + sigma * noise, sigma.flatten(), conditions)
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return (weight * (clean - planes).square()).mean()
 
@@ -90,18 +97,13 @@ class Score(TrainablePlugin[SpectralProblem]):
         with torch.no_grad():
             return self._sampled(problem, generators, report)
 
-    @property
-    def _n_samples(self) -> int:
-        usual = GUIDANCES[self.settings.chosen].samples
-        return 1 if self.settings.chosen == "regression" else self.settings.samples or usual
-
     def _sampled(
         self, problem: SpectralProblem, generators: list[np.random.Generator], report: Report
     ) -> Result:
-        settings, shape, n = self.settings, problem.grid.shape, self._n_samples
-        usual = GUIDANCES[settings.chosen]
-        one = self._data(problem)
+        settings, plan, shape = self.settings, self.settings.plan, problem.grid.shape
+        one, n = self._data(problem), plan.samples
         data = one.repeated(n)
+        levels = sampling.noise_levels(plan.steps, plan.highest, SIGMA_MIN)
         residuals: list[Tensor] = []
 
         def draw() -> Tensor:
@@ -112,10 +114,11 @@ class Score(TrainablePlugin[SpectralProblem]):
             residuals.append(data.residual(image).reshape(-1, n).mean(1))
             report(step + 1, len(levels), f"score, {settings.chosen}")
 
-        steps = 1 if settings.chosen == "regression" else settings.steps or usual.steps
-        levels = sampling.noise_levels(steps, usual.highest, SIGMA_MIN)
         denoise = self._denoiser(data, shape)
-        if settings.chosen == "regression" or (settings.chosen == "signal" and not settings.data_step):
+        if settings.chosen == "regression":
+            images = denoise(torch.zeros_like(draw()), SIGMA_MAX)
+            watch(0, images)
+        elif not settings.data_step:
             images = sampling.heun(denoise, draw, levels, watch)
         else:
             images = sampling.decoupled(
@@ -125,21 +128,21 @@ class Score(TrainablePlugin[SpectralProblem]):
                 watch,
                 data=data,
                 spread=SIGMA_DATA,
-                start=data.tikhonov(data.variance).clamp_min(0),
-                trust=usual.trust,
+                start=data.tikhonov(data.variance).clamp_min(0) if plan.start else 0.0,
+                trust=plan.trust,
                 exact=settings.exact,
                 positive=settings.positive,
             )
         if settings.positive:
             images = images.clamp_min(0)
-        silent = (one.y == 0).all(1)[:, None, None, None]  # no signal: no image
-        images = (images * data.scale).reshape(-1, n, *shape)
+        silent = (one.y == 0).all(1)  # no signal: no image
+        images = (images * data.scale).reshape(-1, n, *shape).masked_fill(silent[:, None, None, None, None], 0.0)
         return Result(
-            image=images.mean(1).masked_fill(silent, 0.0),
-            std=images.std(1).masked_fill(silent, 0.0) if n > 1 else None,
+            image=images.mean(1),
+            std=images.std(1) if n > 1 else None,
             trace={
-                "residual": torch.stack(residuals, 1),
-                "noise": (one.sigma * one.scale)[:, 0],
+                "residual": torch.stack(residuals, 1).masked_fill(silent[:, None], 0.0),
+                "noise": (one.sigma * one.scale)[:, 0].masked_fill(silent, 0.0),
                 "scale": one.scale[:, 0],
             },
         )
@@ -157,9 +160,11 @@ class Score(TrainablePlugin[SpectralProblem]):
         return lambda x, sigma: planes(x.reshape(-1, 1, height, width), sigma).reshape(x.shape)
 
     def _data(self, problem: SpectralProblem) -> Data:
-        if self._known is None or self._known[0] is not problem.operator.matrix:
-            self._known = (problem.operator.matrix, model_of(problem))
-        return data_of(problem, self._known[1])
+        matrix, weights = problem.operator.matrix, row_weights(problem)
+        known = self._known
+        if known is None or known[0] is not matrix or not torch.allclose(known[1].weights, weights, rtol=1e-5):
+            known = self._known = (matrix, model_of(matrix, weights))
+        return data_of(problem, known[1], self.settings.model_error)
 
     def _require(self, problem: SpectralProblem) -> None:
         """SettingsError for what the networks were not made for."""

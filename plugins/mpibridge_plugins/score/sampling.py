@@ -15,10 +15,10 @@ from mpibridge_plugins.score.linear import Data
 
 Denoise = Callable[[Tensor, float], Tensor]
 Draw = Callable[[], Tensor]
-LAST_TRUST = 5.0
-"""Nothing denoises after the last step: noise of the data that it let in would stay in the image."""
 Watch = Callable[[int, Tensor], None]
 """``watch(step, image)``: the estimate after a step."""
+LAST_TRUST = 5.0
+"""How much more than usual the last denoised image is trusted: what noise the data then let in would stay."""
 
 
 def noise_levels(n: int, highest: float, lowest: float, rho: float = 7.0) -> list[float]:
@@ -61,19 +61,21 @@ def decoupled(
 
     The clean image given the noisy one is taken as N(D(x, σ), r²) with r² = σ²·spread²/(σ² + spread²)/trust, which for
     trust 1 is right for an image of independent normal voxels with standard deviation ``spread``. exact: meet the data by a
-    draw of the posterior under that normal, which makes draws of the true posterior for such images; else by its mean, which
-    gives better images where the normal is a rough guess. start: a first guess of the image, which matters if the highest level does
-    not hide it. positive: the last step leaves no negative value, and trusts the
-    denoiser `LAST_TRUST` times more. Source: Zhang et al. 2024 (DAPS), with its inner sampling in closed
-    form; by the mean Zhu et al. 2023 (DiffPIR, ζ = 1).
+    draw of the posterior under that normal, which makes draws of the true posterior for such images if trust is 1 and the
+    highest level hides them; else by its mean, which gives better images where the normal is a rough guess; then the last
+    step trusts the denoiser `LAST_TRUST` times more and, if positive, leaves no negative value. start: a first guess of the
+    image, which matters if the highest level does not hide it. Source: Zhang et al. 2024 (DAPS), with its inner sampling in
+    closed form; by the mean Zhu et al. 2023 (DiffPIR, ζ = 1).
     """
     x = start + levels[0] * draw()
     for i, (sigma, lower) in enumerate(zip(levels, [*levels[1:], 0.0], strict=True)):
-        variance = sigma**2 * spread**2 / (sigma**2 + spread**2) / trust
-        if positive and not lower:
-            x = data.positive_step(denoise(x, sigma), variance / LAST_TRUST)
+        clean, variance = denoise(x, sigma), sigma**2 * spread**2 / (sigma**2 + spread**2) / trust
+        if exact:
+            x = data.step(clean, variance, draw())
+        elif lower:
+            x = data.step(clean, variance)
         else:
-            x = data.step(denoise(x, sigma), variance, draw() if exact else None)
+            x = (data.positive_step if positive else data.step)(clean, variance / LAST_TRUST)
         watch(i, x)
         if lower:
             x = x + lower * draw()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from numbers import Integral
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 from mpibridge.errors import SettingsError
+
+SIGMA_MIN, SIGMA_MAX = 0.02, 10.0
+"""Noise levels of sampling; images lie in [0, 1] or so, so that 10 hides them wholly."""
 
 
 @dataclass(frozen=True)
 class Guidance:
-    """How images are drawn. network: the kind that is needed. highest: noise level that sampling starts from.
+    """How images are drawn. network: the kind that is needed. highest: noise level that sampling starts from, around a
 
-    samples, steps: the usual numbers. trust: `mpibridge_plugins.score.sampling.decoupled`.
+    Tikhonov image if ``start``. samples, steps: their numbers. trust: `mpibridge_plugins.score.sampling.decoupled`.
     """
 
     network: str
@@ -20,12 +23,13 @@ class Guidance:
     steps: int
     highest: float
     trust: float = 1.0
+    start: bool = True
 
 
 GUIDANCES = {
-    "posterior": Guidance("prior", samples=4, steps=20, highest=0.4, trust=0.5),
+    "posterior": Guidance("prior", samples=4, steps=20, highest=0.4, trust=0.7),
     "signal": Guidance("signal", samples=8, steps=7, highest=3.0, trust=4.0),
-    "regression": Guidance("signal", samples=1, steps=1, highest=10.0),
+    "regression": Guidance("signal", samples=1, steps=1, highest=SIGMA_MAX),
 }
 NETWORKS = ("prior", "signal")
 
@@ -36,10 +40,11 @@ class ScoreSettings:
 
     guidance: str | None = None  # posterior, signal or regression; None: what the weights are for
     samples: int | None = None  # images drawn per frame, at least 1; None: 4 for posterior, 8 for signal
-    steps: int | None = None  # evaluations per sample, at least 1; None: 20 for posterior, 7 for signal
-    data_step: bool = True  # signal: meet the data in every step; False: the network alone (Heun)
-    exact: bool = False  # meet the data by a draw, not by its mean: wider spread, noisier images
-    positive: bool = True  # cut negative values of every sample
+    steps: int | None = None  # noise levels, at least 1; None: 20 for posterior, 7 for signal
+    data_step: bool = True  # meet the data at every level; False (signal): the network alone, by Heun
+    exact: bool = False  # meet the data by draws, not by means: wider spread, noisier images
+    positive: bool = True  # leave no negative value in any sample
+    model_error: float = 0.05  # of the system matrix, as a share of the data; adds to the noise
     network: str | None = None  # prior (of images) or signal (also sees the data); None: as guidance needs
     width: int = 64  # channels of the network's fine level, a multiple of 8
 
@@ -62,8 +67,34 @@ class ScoreSettings:
                 raise SettingsError(f"{name} must be a whole number of at least {least}, found {value!r}")
         if self.width % 8:
             raise SettingsError(f"width must be a multiple of 8, found {self.width}")
+        for name in ("data_step", "exact", "positive"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} must be true or false, found {getattr(self, name)!r}")
+        error = self.model_error
+        if not isinstance(error, Real) or isinstance(error, bool) or not 0 <= error < 1:
+            raise SettingsError(f"model_error must be a share from 0 to below 1, found {error!r}")
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        unmoved = {"samples": None, "steps": None, "data_step": True, "exact": False}
+        if self.guidance == "regression":
+            for name, usual in unmoved.items():
+                if getattr(self, name) != usual:
+                    raise SettingsError(f"guidance='regression' asks its network once: leave {name} out")
+        if not self.data_step and (self.exact or self.chosen == "posterior"):
+            raise SettingsError(
+                "data_step=False leaves sampling to the network alone: it needs guidance='signal' and exact=False"
+            )
 
     @property
     def chosen(self) -> str:
         """The guidance that was chosen, or the one that the network is for."""
         return self.guidance or ("posterior" if self.network == "prior" else "signal")
+
+    @property
+    def plan(self) -> Guidance:
+        """How images are drawn, with everything that was left open."""
+        usual = GUIDANCES[self.chosen]
+        if self.exact:
+            usual = replace(usual, highest=SIGMA_MAX, trust=1.0, start=False)
+        return replace(usual, samples=self.samples or usual.samples, steps=self.steps or usual.steps)

@@ -1,10 +1,14 @@
-"""What a prior of images must know: phantoms on grids of any size, cropped, mixed, of other contrast and scale."""
+"""More from the same phantoms: for a prior, grids of any size, parts, sums, other contrast and scale; for pairs, sums."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from mpibridge.plugin import SpectralProblem
 
 SMALLEST = 8
 """Voxels along an axis of the smallest images."""
@@ -31,6 +35,20 @@ def varied(planes: Tensor, generator: np.random.Generator) -> Tensor:
     planes = planes * (1 - faint) * torch.exp(SCALE_SPREAD * _normal(planes, generator))
     planes = planes.flip([axis for axis in (2, 3) if generator.random() < 0.5])
     return planes.mT if generator.random() < 0.5 else planes
+
+
+def superposed(
+    problem: SpectralProblem, target: Tensor, generator: np.random.Generator
+) -> tuple[SpectralProblem, Tensor]:
+    """Some scans are sums of two, (problem, target) alike: the signal is linear in the image, its noise adds in quadrature."""
+    share = _some(MIXED, target, generator) * _uniform(target, generator)
+    each = share[:, 0, 0, :]
+    noise = problem.noise
+    if noise is not None:
+        noise = torch.atleast_2d(noise).expand(len(target), -1)
+        noise = torch.hypot(noise, each * noise.roll(1, 0))
+    mixed = replace(problem, rows=problem.rows + each * problem.rows.roll(1, 0), noise=noise)
+    return mixed, target + share * target.roll(1, 0)
 
 
 def _part(planes: Tensor, side: int, generator: np.random.Generator) -> Tensor:

@@ -1,4 +1,6 @@
-"""Images that a prior learns from: pooling keeps means, variation keeps what it says."""
+"""What networks learn from: pooling keeps means, variation keeps what it says, sums are sums."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpibridge_plugins.score.images import LARGEST_BATCH, SMALLEST, _pooled, varied
+from mpibridge_plugins.score.augmentation import LARGEST_BATCH, SMALLEST, _pooled, superposed, varied
+from tests.score.examples import problem
 
 
 @settings(max_examples=30, deadline=None)
@@ -41,3 +44,19 @@ def test_variation(seed):
 
 def test_empty_images_stay_empty():
     assert not varied(torch.zeros(4, 1, 16, 16), np.random.default_rng(0)).any()
+
+
+@pytest.mark.parametrize("noise", ["known", None])
+def test_sums_are_scans_of_sums(noise):
+    """Without noise the rows are the matrix times the image, before and after; noise adds in quadrature."""
+    p = problem(n_frames=64, sigma=0.0, noise=noise)
+    target = torch.rand(64, *p.grid.shape)
+    rows = target.reshape(64, -1).to(torch.complex64) @ p.operator.matrix.mT
+    given = replace(p, rows=rows, noise=None if noise is None else torch.ones(64, rows.shape[1]))
+    mixed, images = superposed(given, target, np.random.default_rng(0))
+    np.testing.assert_allclose(mixed.rows, images.reshape(64, -1).to(rows.dtype) @ p.operator.matrix.mT, atol=1e-3)
+    changed = (images != target).flatten(1).any(1)
+    assert 4 < changed.sum() < 24
+    if noise is not None:
+        assert ((mixed.noise > 1) == changed[:, None]).all()
+        assert (mixed.noise <= 2**0.5).all()
