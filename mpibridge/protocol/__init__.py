@@ -12,12 +12,13 @@ from mpibridge.protocol.bed import Bed
 from mpibridge.protocol.cost import Cost
 from mpibridge.protocol.evaluation import Outcome, Score, evaluate
 from mpibridge.protocol.methods import BASELINE, BASELINES, Method, chosen
-from mpibridge.protocol.outcome import markdown, table, to_plain, write
+from mpibridge.protocol.outcome import GAIN, markdown, notes, table, to_plain, write
 from mpibridge.protocol.tuning import Tuned, tune
 
 __all__ = [
     "BASELINE",
     "BASELINES",
+    "GAIN",
     "Bed",
     "Cost",
     "Method",
@@ -27,6 +28,7 @@ __all__ = [
     "chosen",
     "evaluate",
     "markdown",
+    "notes",
     "table",
     "to_plain",
     "tune",

@@ -54,7 +54,9 @@ def test_sums_are_scans_of_sums(noise):
     rows = target.reshape(64, -1).to(torch.complex64) @ p.operator.matrix.mT
     given = replace(p, rows=rows, noise=None if noise is None else torch.ones(64, rows.shape[1]))
     mixed, images = superposed(given, target, np.random.default_rng(0))
-    np.testing.assert_allclose(mixed.rows, images.reshape(64, -1).to(rows.dtype) @ p.operator.matrix.mT, atol=1e-3)
+    np.testing.assert_allclose(
+        mixed.rows, images.reshape(64, -1).to(rows.dtype) @ p.operator.matrix.mT, atol=1e-3
+    )
     changed = (images != target).flatten(1).any(1)
     assert 4 < changed.sum() < 24
     if noise is not None:

@@ -158,7 +158,9 @@ def test_a_frame_is_solved_alike_in_any_company():
     hard = replace(data, sigma=data.sigma * torch.tensor([[1.0], [1e-4]]))
     image = torch.zeros(2, 16)
     one = data_of(replace(p, rows=p.rows[:1]), data.model)
-    np.testing.assert_allclose(hard.positive_step(image, 0.1)[0], one.positive_step(image[:1], 0.1)[0], atol=1e-5)
+    np.testing.assert_allclose(
+        hard.positive_step(image, 0.1)[0], one.positive_step(image[:1], 0.1)[0], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("n_frames", [2, 3, 4])

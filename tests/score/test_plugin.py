@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpibridge.errors import SettingsError
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.execution import execute
 from mpibridge.progress import silent
 from mpibridge.testing import check_plugin
@@ -21,6 +21,7 @@ GUIDANCES = [
     {"guidance": "signal", "data_step": False},
     {"guidance": "regression"},
 ]
+odd_sizes = pytest.mark.filterwarnings("ignore:the prior of plugin 'score' has learned planes")
 every_guidance = pytest.mark.parametrize("guidance", GUIDANCES, ids=str)
 
 
@@ -48,7 +49,9 @@ def test_same_seed_same_image_and_other_seeds_others(guidance):
 @every_guidance
 def test_no_image_depends_on_the_frames_beside_it(guidance):
     p = problem(n_frames=4)
-    together = run(untrained(**guidance), replace(p, noise=p.noise * torch.tensor([1.0, 2.0, 5.0, 0.1])[:, None]))
+    together = run(
+        untrained(**guidance), replace(p, noise=p.noise * torch.tensor([1.0, 2.0, 5.0, 0.1])[:, None])
+    )
     for i, factor in enumerate((1.0, 2.0, 5.0, 0.1)):
         rng = np.random.default_rng(1)
         rng.spawn(i)
@@ -84,9 +87,11 @@ class White(torch.nn.Module):
 
 def test_exact_draws_are_draws_of_the_posterior():
     """The mean and the spread of the whole plugin against the normal equations, for images whose posterior is known."""
-    p = problem((1, 3, 3), n_rows=2, n_frames=1, sigma=0.5)
+    p = problem((1, 8, 8), n_rows=10, n_frames=1, sigma=0.5)
     method = Score(
-        ScoreSettings(guidance="posterior", exact=True, positive=False, samples=20_000, steps=8, model_error=0)
+        ScoreSettings(
+            guidance="posterior", exact=True, positive=False, samples=5000, steps=8, model_error=0
+        )
     )
     method.network = White()
     found = run(method, p)
@@ -96,11 +101,11 @@ def test_exact_draws_are_draws_of_the_posterior():
     rows = np.asarray(p.rows[0], np.complex128)
     b = np.concatenate([rows.real, rows.imag])
     prior = (SIGMA_DATA * scale) ** 2
-    covariance = np.linalg.inv(A.T @ A / sigma**2 + np.eye(9) / prior)
+    covariance = np.linalg.inv(A.T @ A / sigma**2 + np.eye(64) / prior)
     mean = covariance @ (A.T @ b / sigma**2 + 0.3 * scale / prior)
     assert (np.diag(covariance) < 0.6 * prior).any()  # the data say something
-    np.testing.assert_allclose(found.image.ravel(), mean, atol=0.05 * prior**0.5)
-    np.testing.assert_allclose(found.std.ravel() ** 2, np.diag(covariance), atol=0.05 * prior)
+    np.testing.assert_allclose(found.image.ravel(), mean, atol=0.06 * prior**0.5)
+    np.testing.assert_allclose(found.std.ravel() ** 2, np.diag(covariance), atol=0.08 * prior)
 
 
 @every_guidance
@@ -135,6 +140,7 @@ def test_no_data_no_image(guidance):
     assert all(np.isfinite(values).all() for values in found.trace.values())
 
 
+@odd_sizes
 @every_guidance
 @pytest.mark.parametrize(
     "case",
@@ -167,10 +173,17 @@ def test_a_huge_dynamic_range_of_rows():
 
 
 def test_volumes_by_slices():
-    found = run(untrained(guidance="posterior"), problem((4, 5, 6)))
-    assert found.image.shape == (3, 4, 5, 6)
+    found = run(untrained(guidance="posterior"), problem((4, 8, 9)))
+    assert found.image.shape == (3, 4, 8, 9)
     with pytest.raises(SettingsError, match="made for planes"):
         run(untrained(guidance="signal"), problem((4, 5, 6)))
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 12), (1, 1, 12), (4, 5, 6), (1, 8, 65)])
+def test_grids_that_the_prior_does_not_know_are_a_warning(shape):
+    method = untrained(guidance="posterior", steps=1)
+    with pytest.warns(MPIBridgeWarning, match="has learned planes of 8 to 64 voxels"):
+        run(method, problem(shape, n_frames=1, n_rows=4))
 
 
 def test_the_mean_of_more_samples_moves_less():

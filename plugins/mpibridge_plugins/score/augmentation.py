@@ -10,8 +10,8 @@ from torch import Tensor
 
 from mpibridge.plugin import SpectralProblem
 
-SMALLEST = 8
-"""Voxels along an axis of the smallest images."""
+SMALLEST, LARGEST = 8, 64
+"""Voxels along an axis of the images that a prior learns, from phantoms on `LARGEST` or more voxels."""
 LARGEST_BATCH = 64 * 24**2
 """Voxels of a batch: of large images fewer are taken."""
 SCALE_SPREAD = 0.3
@@ -23,7 +23,7 @@ CROPPED, MIXED, BENT, FAINT = 0.5, 0.2, 0.2, 0.1
 def varied(planes: Tensor, generator: np.random.Generator) -> Tensor:
     """Images (image, 1, y, x) for training, of random size and with a maximum near 1, from images on a fine square grid."""
     side = min(planes.shape[-2:])
-    n = int(np.exp(generator.uniform(np.log(SMALLEST), np.log(side))).round())
+    n = int(np.exp(generator.uniform(np.log(SMALLEST), np.log(min(side, LARGEST)))).round())
     planes = planes[: max(1, LARGEST_BATCH // n**2)]
     if generator.random() < CROPPED:
         planes = _part(planes, int(generator.integers(max(n, side // 3), side + 1)), generator)

@@ -78,7 +78,7 @@ class Data:
         coefficients = s * self.y / (s.square() + self.sigma.square() / variance).clamp_min(TINY)
         return coefficients @ self.model.basis.mT
 
-    def step(self, image: Tensor, variance: float, noise: Tensor | None = None) -> Tensor:
+    def step(self, image: Tensor, variance: float | Tensor, noise: Tensor | None = None) -> Tensor:
         """The mean of the posterior of an image known as N(image, variance), (frame, voxel); with unit noise a draw of it.
 
         The mean minimises ‖y − s·Vᵀx‖²/σ² + ‖x − image‖²/variance. noise: (frame, voxel), standard normal.
@@ -121,7 +121,9 @@ class Data:
     def residual(self, image: Tensor) -> Tensor:
         """‖Ax − b‖ over what noise and the model's error alone would leave, (frame,): about 1 explains the data."""
         rest = self.y - self.model.values * (image @ self.model.basis)
-        return torch.hypot(rest.norm(dim=1), self.missed[:, 0]) / (self.sigma[:, 0] * self.model.n_numbers**0.5)
+        return torch.hypot(rest.norm(dim=1), self.missed[:, 0]) / (
+            self.sigma[:, 0] * self.model.n_numbers**0.5
+        )
 
 
 def model_of(matrix: Tensor, weights: Tensor) -> Model:
@@ -174,7 +176,9 @@ def data_of(problem: SpectralProblem, model: Model, model_error: float = 0.0) ->
     y = stacked @ model.left
     missed = (stacked - y @ model.left.mT).norm(dim=1, keepdim=True)
     if _is_known(problem.noise):
-        deviation = torch.atleast_2d(problem.noise) * model.weights / 2**0.5  # of real and imaginary part each
+        deviation = (
+            torch.atleast_2d(problem.noise) * model.weights / 2**0.5
+        )  # of real and imaginary part each
         noise = (deviation / unit).square().mean(1, keepdim=True).sqrt().to(y.dtype)
     else:
         noise = _estimated_noise(y, missed, model)

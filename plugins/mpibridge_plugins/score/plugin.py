@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mpibridge.errors import SettingsError
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
 from mpibridge_plugins.score import sampling
-from mpibridge_plugins.score.augmentation import superposed, varied
+from mpibridge_plugins.score.augmentation import LARGEST, SMALLEST, superposed, varied
 from mpibridge_plugins.score.linear import Data, Model, data_of, model_of, row_weights
 from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, Denoiser
 from mpibridge_plugins.score.settings import GUIDANCES, SIGMA_MAX, SIGMA_MIN, ScoreSettings
@@ -78,7 +79,9 @@ class Score(TrainablePlugin[SpectralProblem]):
 
         sigma = torch.exp(LOG_MEAN + LOG_STD * normal(len(planes), 1, 1, 1)).clamp(SIGMA_MIN / 2, SIGMA_MAX)
         noise = normal(*planes.shape)
-        if conditions is not None:  # some are asked for the mean image given the data alone, as "regression" does
+        if (
+            conditions is not None
+        ):  # some are asked for the mean image given the data alone, as "regression" does
             blind = torch.from_numpy(generator.random((len(planes), 1, 1, 1)) < BLIND).to(planes.device)
             sigma, noise = sigma.masked_fill(blind, SIGMA_MAX), noise.masked_fill(blind, 0.0)
         clean = self.network(planes + sigma * noise, sigma.flatten(), conditions)
@@ -93,6 +96,8 @@ class Score(TrainablePlugin[SpectralProblem]):
         every step, (frame, step); ``noise`` of the weighted data and ``scale`` of the image, both as estimated, (frame,).
         """
         self._require(problem)
+        if self.settings.network == "prior":
+            _warn_of_odd_sizes(problem.grid.shape)
         generators = generator.spawn(len(problem.rows))
         with torch.no_grad():
             return self._sampled(problem, generators, report)
@@ -136,7 +141,9 @@ class Score(TrainablePlugin[SpectralProblem]):
         if settings.positive:
             images = images.clamp_min(0)
         silent = (one.y == 0).all(1)  # no signal: no image
-        images = (images * data.scale).reshape(-1, n, *shape).masked_fill(silent[:, None, None, None, None], 0.0)
+        images = (
+            (images * data.scale).reshape(-1, n, *shape).masked_fill(silent[:, None, None, None, None], 0.0)
+        )
         return Result(
             image=images.mean(1),
             std=images.std(1) if n > 1 else None,
@@ -162,22 +169,40 @@ class Score(TrainablePlugin[SpectralProblem]):
     def _data(self, problem: SpectralProblem) -> Data:
         matrix, weights = problem.operator.matrix, row_weights(problem)
         known = self._known
-        if known is None or known[0] is not matrix or not torch.allclose(known[1].weights, weights, rtol=1e-5):
+        if (
+            known is None
+            or known[0] is not matrix
+            or not torch.allclose(known[1].weights, weights, rtol=1e-5)
+        ):
             known = self._known = (matrix, model_of(matrix, weights))
         return data_of(problem, known[1], self.settings.model_error)
 
     def _require(self, problem: SpectralProblem) -> None:
         """SettingsError for what the networks were not made for."""
-        if problem.operator.transform is not None or problem.operator.n_contrasts > 1:
+        if problem.operator.transform is not None:
             raise SettingsError(
-                "plugin 'score' takes one contrast and a system matrix that is not compressed; pass one calibration and "
-                "Preprocessing(sparsity=None)"
+                "plugin 'score' takes no compressed system matrix: pass Preprocessing(sparsity=None)"
+            )
+        if problem.operator.n_contrasts > 1:
+            raise SettingsError(
+                f"plugin 'score' takes one contrast, found {problem.operator.n_contrasts}: pass one calibration"
             )
         if problem.grid.shape[0] > 1 and self.settings.network == "signal":
             raise SettingsError(
                 f"the network conditioned on signals is made for planes, the grid (z, y, x) is {problem.grid.shape}; pass "
                 "guidance='posterior'"
             )
+
+
+def _warn_of_odd_sizes(shape: tuple[int, int, int]) -> None:
+    height, width = sorted(shape)[1:]
+    if height < SMALLEST or width > LARGEST:
+        warnings.warn(
+            f"the prior of plugin 'score' has learned planes of {SMALLEST} to {LARGEST} voxels along an axis, the grid (z, y, x) "
+            f"is {shape}: compare with another method",
+            MPIBridgeWarning,
+            stacklevel=4,
+        )
 
 
 def _conditions(data: Data, shape: tuple[int, ...]) -> Tensor:
