@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mpibridge_plugins.score.linear import Data
-from mpibridge_plugins.score.sampling import across_slices, decoupled, heun, noise_levels
+from mpibridge_plugins.score.sampling import across_slices, decoupled, heun, noise_levels, turning
 from tests.score.examples import modelled, problem
 
 N = 60_000
@@ -118,3 +118,26 @@ def test_volumes_are_denoised_plane_by_plane_in_every_orientation(shape, n_axes)
     if n_axes == 3:
         wanted = volume - sum(volume.mean(dims, keepdim=True) for dims in ((2, 3), (1, 3), (1, 2))) / 3
         np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (6, 1, 4, 7)])
+def test_turning_hides_nothing_from_a_symmetric_denoiser(shape):
+    planes = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    turned = turning(lambda x, sigma: torch.relu(x) - x.mean((2, 3), keepdim=True), n_images=6, n_samples=3)
+    for _ in range(5):
+        np.testing.assert_allclose(turned(planes, 0.1), torch.relu(planes) - planes.mean((2, 3), keepdim=True), atol=1e-6)
+
+
+def test_turning_averages_what_leans_to_one_side():
+    """A denoiser that knows left from right: eight calls show it the image in eight ways, in any company of frames."""
+    ramp = torch.arange(12.0).reshape(1, 1, 3, 4).expand(8, 1, 3, 4)
+
+    def leaning(x, sigma):
+        return torch.arange(x[0].numel(), dtype=torch.float32).reshape(1, 1, *x.shape[2:]).expand(x.shape)
+
+    turned, alone = turning(leaning, n_images=8, n_samples=4), turning(leaning, n_images=4, n_samples=4)
+    seen = [turned(ramp, 0.1) for _ in range(8)]
+    assert len({tuple(x[0].flatten().tolist()) for x in seen}) == 8
+    assert len({tuple(x.flatten().tolist()) for x in seen[0][:4]}) == 4
+    np.testing.assert_allclose(torch.stack(seen).mean(0), 5.5)
+    np.testing.assert_array_equal(seen[0][4:], alone(ramp[:4], 0.1))

@@ -159,9 +159,12 @@ class Score(TrainablePlugin[SpectralProblem]):
         height, width = shape[1:]
         conditions = None if self.settings.network == "prior" else _conditions(data, (height, width))
 
-        def planes(x: Tensor, sigma: float) -> Tensor:
+        def network(x: Tensor, sigma: float) -> Tensor:
             return self.network(x, torch.full((len(x),), sigma, device=x.device), conditions)
 
+        planes: sampling.DenoisePlanes = network
+        if self.settings.network == "prior":
+            planes = sampling.turning(network, len(data.y), self.settings.plan.samples)
         if shape[0] > 1:
             return sampling.across_slices(planes, shape)
         return lambda x, sigma: planes(x.reshape(-1, 1, height, width), sigma).reshape(x.shape)

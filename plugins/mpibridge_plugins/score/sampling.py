@@ -7,6 +7,7 @@ gives standard normal noise of their shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from mpibridge_plugins.score.linear import Data
 
 Denoise = Callable[[Tensor, float], Tensor]
+DenoisePlanes = Callable[[Tensor, float], Tensor]
+"""The same for planes (image, 1, height, width)."""
 Draw = Callable[[], Tensor]
 Watch = Callable[[int, Tensor], None]
 """``watch(step, image)``: the estimate after a step."""
@@ -82,11 +85,8 @@ def decoupled(
     return x
 
 
-def across_slices(denoise_planes: Callable[[Tensor, float], Tensor], shape: tuple[int, int, int]) -> Denoise:
-    """A denoiser of volumes (z, y, x): the mean of the planes' over the orientations whose planes have two dimensions.
-
-    denoise_planes: (image, 1, height, width) and σ → the same shape.
-    """
+def across_slices(denoise_planes: DenoisePlanes, shape: tuple[int, int, int]) -> Denoise:
+    """A denoiser of volumes (z, y, x): the mean of the planes' over the orientations whose planes have two dimensions."""
     axes = [a for a in range(3) if min(n for i, n in enumerate(shape) if i != a) > 1] or [0]
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -99,3 +99,26 @@ def across_slices(denoise_planes: Callable[[Tensor, float], Tensor], shape: tupl
         return (total / len(axes)).reshape(x.shape)
 
     return denoise
+
+
+def turning(denoise_planes: DenoisePlanes, n_images: int, n_samples: int) -> DenoisePlanes:
+    """The denoiser on planes that are mirrored and transposed, in another way for every sample and call.
+
+    What lies left and what lies right is all the same to a prior of images; a network only nearly knows, and its errors
+    average out. The images are ``n_samples`` each of several frames, all their planes in a row.
+    """
+    calls = count()
+
+    def turned(planes: Tensor, sigma: float) -> Tensor:
+        call = next(calls)
+        sample = torch.arange(len(planes), device=planes.device) * n_images // len(planes) % n_samples
+        way = ((sample + call // 2) % 4)[:, None, None, None]
+
+        def mirrored(x: Tensor) -> Tensor:
+            x = torch.where(way % 2 == 1, x.flip(2), x)
+            return torch.where(way >= 2, x.flip(3), x)
+
+        x = mirrored(planes)
+        return mirrored(denoise_planes(x.mT, sigma).mT if call % 2 else denoise_planes(x, sigma))
+
+    return turned
