@@ -89,9 +89,7 @@ def test_exact_draws_are_draws_of_the_posterior():
     """The mean and the spread of the whole plugin against the normal equations, for images whose posterior is known."""
     p = problem((1, 8, 8), n_rows=10, n_frames=1, sigma=0.5)
     method = Score(
-        ScoreSettings(
-            guidance="posterior", exact=True, positive=False, samples=5000, steps=8, model_error=0
-        )
+        ScoreSettings(guidance="posterior", exact=True, positive=False, samples=5000, steps=8, model_error=0)
     )
     method.network = White()
     found = run(method, p)

@@ -125,7 +125,9 @@ def test_turning_hides_nothing_from_a_symmetric_denoiser(shape):
     planes = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     turned = turning(lambda x, sigma: torch.relu(x) - x.mean((2, 3), keepdim=True), n_images=6, n_samples=3)
     for _ in range(5):
-        np.testing.assert_allclose(turned(planes, 0.1), torch.relu(planes) - planes.mean((2, 3), keepdim=True), atol=1e-6)
+        np.testing.assert_allclose(
+            turned(planes, 0.1), torch.relu(planes) - planes.mean((2, 3), keepdim=True), atol=1e-6
+        )
 
 
 def test_turning_averages_what_leans_to_one_side():

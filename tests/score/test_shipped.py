@@ -124,7 +124,9 @@ def test_they_beat_tuned_kaczmarz(settings, seen, unseen):
 @pytest.mark.parametrize("guidance", ["posterior", "signal"])
 def test_with_little_noise_the_error_of_the_matrix_is_not_fitted(guidance):
     """The phantoms are four times finer than the matrix: at 45 dB that is the larger error by far."""
-    bed = protocol.Bed(Simulated("openmpi-2d", families=("vessels", "blobs", "spirals")), SELECTION, n=12, seed=7)
+    bed = protocol.Bed(
+        Simulated("openmpi-2d", families=("vessels", "blobs", "spirals")), SELECTION, n=12, seed=7
+    )
     assert gain(bed, {"guidance": guidance}, "in family", level=45.0) > 0
 
 
@@ -173,7 +175,5 @@ def test_measured_data_are_explained(shared):
     matrix, rows = np.ascontiguousarray(stored("S").T), np.stack([stored(f"b{i}").ravel() for i in (1, 2, 3)])
     problem = SpectralProblem(grid=grid, rows=rows, operator=SystemMatrix(matrix, grid))
     image = score_image(problem, {"guidance": "posterior"})
-    left = np.linalg.norm(image.reshape(3, -1) @ matrix.T - rows, axis=1) / np.linalg.norm(
-        rows, axis=1
-    )
+    left = np.linalg.norm(image.reshape(3, -1) @ matrix.T - rows, axis=1) / np.linalg.norm(rows, axis=1)
     assert (left < 0.06).all()

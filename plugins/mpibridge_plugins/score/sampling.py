@@ -20,7 +20,7 @@ DenoisePlanes = Callable[[Tensor, float], Tensor]
 Draw = Callable[[], Tensor]
 Watch = Callable[[int, Tensor], None]
 """``watch(step, image)``: the estimate after a step."""
-LAST_TRUST = 5.0
+LAST_TRUST = 10.0
 """How much more than usual the last denoised image is trusted: what noise the data then let in would stay."""
 
 

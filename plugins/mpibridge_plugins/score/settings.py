@@ -27,8 +27,8 @@ class Guidance:
 
 
 GUIDANCES = {
-    "posterior": Guidance("prior", samples=4, steps=20, highest=0.4, trust=0.7),
-    "signal": Guidance("signal", samples=8, steps=7, highest=3.0, trust=4.0),
+    "posterior": Guidance("prior", samples=4, steps=20, highest=0.25, trust=0.4),
+    "signal": Guidance("signal", samples=8, steps=7, highest=3.0, trust=8.0),
     "regression": Guidance("signal", samples=1, steps=1, highest=SIGMA_MAX),
 }
 NETWORKS = ("prior", "signal")
