@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from rich.markdown import Markdown
 from mpibridge import protocol, registry, simulate
 from mpibridge import weights as trained
 from mpibridge.errors import MPIBridgeError
-from mpibridge.execution import build_network, execute, take_frames
+from mpibridge.execution import build_network, execute, n_frames, take_frames
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
@@ -78,17 +79,24 @@ def bed(source: str | Preset, n: int) -> protocol.Bed:
 class Runner:
     """`score` with given weights, on a problem."""
 
-    def __init__(self, weights: Mapping[str, Path | None], acquisition: Any) -> None:
+    def __init__(self, weights: Mapping[str, Path | None], acquisition: Any, device: str) -> None:
         self.cls = registry.load("score")
-        self.weights, self.acquisition = weights, acquisition
+        self.weights, self.acquisition, self.device = weights, acquisition, device
 
-    def __call__(self, problem: SpectralProblem, settings: Mapping[str, Any], seed: int = 0) -> Result:
+    def method(self, problem: SpectralProblem, settings: Mapping[str, Any]) -> Any:
         path = self.weights["prior" if settings["guidance"] == "posterior" else "signal"]
         found = trained.find(self.cls, self.acquisition, settings, path)
         method = self.cls(make_settings(self.cls, trained.with_network(self.cls, settings, found)))
         method.network = build_network(method, problem)
         found.load_into(method.network)
-        return execute(method, problem, generator=np.random.default_rng(seed), report=silent)
+        return method
+
+    def __call__(self, problem: SpectralProblem, settings: Mapping[str, Any], seed: int = 0) -> Result:
+        return self.execute(self.method(problem, settings), problem, seed)
+
+    def execute(self, method: Any, problem: SpectralProblem, seed: int = 0) -> Result:
+        generator = np.random.default_rng(seed)
+        return execute(method, problem, generator=generator, report=silent, device=self.device)
 
 
 def calibration(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
@@ -99,7 +107,8 @@ def calibration(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
             problem, truth, _ = drawn.draw(registry.load("score"), group, level)
             for name in ("posterior", "signal + data step", "signal"):
                 for exact in (False, True) if name == "posterior" else (False,):
-                    result = run(problem, {**GUIDANCES[name], "exact": exact, "samples": 8})
+                    draws = {"exact": True, "positive": False} if exact else {}
+                    result = run(problem, {**GUIDANCES[name], **draws, "samples": 8})
                     error, std = np.abs(result.image - truth), result.std
                     peak = truth.max((1, 2, 3), keepdims=True)
                     there = truth > 0.1 * peak
@@ -115,6 +124,49 @@ def calibration(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
                             "PSNR (dB)": f"{np.mean([psnr(a, b) for a, b in zip(result.image, truth, strict=True)]):.2f}",
                         }
                     )
+    return rows
+
+
+def speed(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
+    """Milliseconds per image with network and decomposition at hand, as in a time series."""
+    problem, _, _ = drawn.draw(registry.load("score"), "in family", LEVELS[0])
+    rows = []
+    for name, settings in GUIDANCES.items():
+        method = run.method(problem, settings)
+        row = {"guidance": name, "device": run.device}
+        for n in (1, 64, 256):
+            frames = take_frames(problem, np.arange(n) % n_frames(problem))
+            run.execute(method, frames)
+            started = time.perf_counter()
+            run.execute(method, frames)
+            row[f"ms/image, {n} at once"] = f"{1e3 * (time.perf_counter() - started) / n:.3g}"
+        rows.append(row)
+    return rows
+
+
+def told(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
+    """What it matters how well the noise is known: exactly, as in the tables; from few background frames; not at all."""
+    rows = []
+    for level in LEVELS[:2]:
+        problem, truth, _ = drawn.draw(registry.load("score"), "in family", level)
+        frames = (
+            np.random.default_rng(0)
+            .standard_normal((4, problem.noise.shape[1], 2))
+            .view(np.complex128)[..., 0]
+        )
+        noises = {
+            "known": problem.noise,
+            "standard deviation of 4 background frames": problem.noise * frames.std(0, ddof=1),
+            "not told": None,
+        }
+        for said, noise in noises.items():
+            row = {"SNR": f"{level:g} dB", "noise": said}
+            for name in ("posterior", "signal + data step"):
+                image = run(replace(problem, noise=noise), GUIDANCES[name]).image
+                row[f"{name}, PSNR (dB)"] = (
+                    f"{np.mean([psnr(a, b) for a, b in zip(image, truth, strict=True)]):.2f}"
+                )
+            rows.append(row)
     return rows
 
 
@@ -135,7 +187,8 @@ def summary(outcome: protocol.Outcome) -> str:
                 else f"{row[GAIN]:+.2f} [{low:+.2f}, {high:+.2f}]",
                 "SSIM": f"{row['SSIM']:.3f}",
                 "NRMSE": f"{row['NRMSE']:.3f}",
-                "ms/image, one / batch of 64": f"{1e3 * row['s/image, one']:.2g} / {1e3 * row['s/image, batch']:.2g}",
+                "ms/image, one / batch of 64": f"{1e3 * row['s/image, one']:.3g} / {1e3 * row['s/image, batch']:.3g}",
+                "memory (MiB)": f"{row['memory (MiB)']:.0f}",
             }
         )
     return table(rows) + "\n" + "\n".join(f"- {note}" for note in protocol.notes(outcome)) + "\n"
@@ -174,11 +227,11 @@ def samples_picture(run: Runner, drawn: protocol.Bed) -> plt.Figure:
             panels.append((f"{family}, {name}", true, few, mean, std, np.abs(mean - true)))
     figure, axes = plt.subplots(len(panels), 8, figsize=(13, 1.75 * len(panels)), layout="constrained")
     titles = ("truth", *(f"sample {i + 1}" for i in range(4)), "mean of 16", "std × 4", "|mean − truth| × 4")
-    for row, (label, true, few, mean, std, error) in zip(axes, panels, strict=True):
+    for i, (row, (label, true, few, mean, std, error)) in enumerate(zip(axes, panels, strict=True)):
         for ax, values, title in zip(row, (true, *few, mean, 4 * std, 4 * error), titles, strict=True):
             ax.imshow(values, origin="lower", vmin=0, vmax=true.max(), cmap=COLORMAP)
             ax.set(xticks=[], yticks=[])
-            if row is axes[0]:
+            if i == 0:
                 ax.set_title(title, fontsize=9)
         row[0].set_ylabel(label.replace(", ", "\n"), fontsize=8)
     return figure
@@ -196,7 +249,9 @@ def measured(run: Runner, folder: Path) -> tuple[list[dict[str, Any]], plt.Figur
         return (values["real"] + 1j * values["imag"]).astype(np.complex64)
 
     grid = Grid((8, 8, 1), (0.08, 0.08, 0.01))
-    matrix = np.ascontiguousarray(stored("S").T)
+    matrix = (
+        stored("S").T.reshape(-1, *grid.shape).swapaxes(2, 3).reshape(-1, grid.n_voxels)
+    )  # y runs fastest
     rows = np.stack([stored(name).ravel() for name in ("b1", "b2", "b3")])
     problem = SpectralProblem(grid=grid, rows=rows, operator=SystemMatrix(matrix, grid))
     kaczmarz = registry.load("kaczmarz")
@@ -269,6 +324,7 @@ def main(
     prior: Annotated[Path | None, typer.Option(help="weights of the prior")] = None,
     signal: Annotated[Path | None, typer.Option(help="weights for openmpi-2d")] = None,
     n: Annotated[int, typer.Option(help="images per group and noise level")] = 100,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0")] = "cpu",
     encoding_array: Annotated[
         Path | None, typer.Option(help="folder of S.mat, b1.mat, b2.mat, b3.mat")
     ] = None,
@@ -285,15 +341,17 @@ def main(
     sections, figures = {}, {}
     ours, theirs = bed("openmpi-2d", n), bed(other_matrix(), n)
     with reporting(True) as report:
-        outcome = protocol.evaluate(ours, methods, LEVELS, report=report)
+        outcome = protocol.evaluate(ours, methods, LEVELS, device=device, report=report)
         protocol.write(outcome, out / "openmpi-2d", ours.facts.example.grid)
         sections["protocol"] = summary(outcome)
         sections["families"] = families(outcome)
         anywhere = [m for m in methods if m.name not in GUIDANCES or m.name == "posterior"]
-        elsewhere = protocol.evaluate(theirs, anywhere, LEVELS, report=report)
+        elsewhere = protocol.evaluate(theirs, anywhere, LEVELS, device=device, report=report)
         protocol.write(elsewhere, out / "other-matrix", theirs.facts.example.grid)
         sections["other"] = summary(elsewhere)
-    run = Runner(weights, ours.facts.acquisition)
+    run = Runner(weights, ours.facts.acquisition, device)
+    sections["speed"] = table(speed(run, ours))
+    sections["told"] = table(told(run, ours))
     sections["calibration"] = table(calibration(run, ours))
     figures["score-samples.png"] = samples_picture(run, ours)
     shared = Path(os.environ.get("MPIBRIDGE_SHARED", HOME.parent / "shared"))

@@ -102,8 +102,10 @@ def run(folder: str | Path, *, seed: int = 0, report: Report = silent) -> Demo:
 
 
 def _reconstruct(scan: xr.Dataset, truth: xr.DataArray, plugin: str, settings: Mapping[str, Any]) -> Outcome:
-    if "iterations" in settings:  # what compiles, compiles
-        reconstruct(scan, plugin=plugin, preprocessing=PREPROCESSING, **{**settings, "iterations": 1})
+    first = {"samples": 1, "steps": 1} if plugin == "score" else {"iterations": 1}
+    reconstruct(
+        scan, plugin=plugin, preprocessing=PREPROCESSING, **{**settings, **first}
+    )  # what compiles, compiles
     started = time.perf_counter()
     image = reconstruct(scan, plugin=plugin, preprocessing=PREPROCESSING, **settings)
     seconds = time.perf_counter() - started

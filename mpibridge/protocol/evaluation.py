@@ -166,6 +166,7 @@ def _about(found: trained.Weights, used: Preprocessing) -> dict[str, Any]:
         trained.with_preprocessing(used, header)
     return {
         "file": found.path.name,
+        "any": header.acquisition is None,
         "data": dict(header.data),
         "training": dict(header.training),
         "otherwise": [str(warning.message) for warning in caught],

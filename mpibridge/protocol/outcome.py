@@ -73,6 +73,8 @@ def notes(outcome: Outcome) -> list[str]:
                 f"{score.method} at {score.snr:g} dB: the best {name} ({_plain(score.settings[name])}) ends its grid"
             )
     for name, about in outcome.weights.items():
+        if about["any"]:
+            continue  # what has learned images alone has seen neither noise nor a system matrix
         if about["data"].get("inverse_crime"):
             said.append(f"{name} was trained with the inverse crime")
         said += [f"{name}: {text}" for text in about["otherwise"]]

@@ -131,7 +131,12 @@ def with_network(
     """Settings of the user completed by those of training."""
     stored = weights.header.settings
     known = {f.name for f in fields(cls.Settings)}
-    return {name: _tupled(value) for name, value in stored.items() if name in known} | dict(settings)
+    chosen = {
+        name: value
+        for name, value in settings.items()
+        if value is not None or name not in cls.network_settings  # None leaves the network to the weights
+    }
+    return {name: _tupled(value) for name, value in stored.items() if name in known} | chosen
 
 
 def with_preprocessing(given: Preprocessing | None, header: WeightsHeader) -> Preprocessing:

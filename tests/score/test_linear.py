@@ -14,10 +14,12 @@ from tests.score.examples import modelled, problem
 
 
 def dense(given_problem, model):
-    """(A, b): the whitened real system, double precision."""
+    """(A, b): the whitened real system in the unit of the model, double precision."""
     matrix = (given_problem.operator.matrix * model.weights[:, None]).to(torch.complex128)
     rows = (given_problem.rows * model.weights).to(torch.complex128)
-    return torch.cat([matrix.real, matrix.imag]), torch.cat([rows.real, rows.imag], 1)
+    return torch.cat([matrix.real, matrix.imag]) / model.unit, torch.cat(
+        [rows.real, rows.imag], 1
+    ) / model.unit
 
 
 @pytest.mark.parametrize("n_rows", [20, 36, 60])  # fewer, as many, and more numbers than voxels
@@ -25,7 +27,8 @@ def test_the_model_is_the_matrix(n_rows):
     p = problem(n_rows=n_rows)
     model = modelled(p)
     A, _ = dense(p, model)
-    np.testing.assert_allclose((model.left * model.values) @ model.basis.mT, A, atol=2e-4)
+    np.testing.assert_allclose((model.left * model.values) @ model.basis.mT, A, atol=2e-5)
+    np.testing.assert_allclose(model.values[0], 1.0)
     eye = torch.eye(len(model.values))
     np.testing.assert_allclose(model.left.mT @ model.left, eye, atol=2e-5)
     np.testing.assert_allclose(model.basis.mT @ model.basis, eye, atol=2e-5)
@@ -33,7 +36,7 @@ def test_the_model_is_the_matrix(n_rows):
 
 @pytest.mark.parametrize("n_rows", [20, 60])
 def test_the_data_step_solves_the_normal_equations(n_rows):
-    p = problem(n_rows=n_rows)
+    p = problem(n_rows=n_rows, sigma=2.0)
     model = modelled(p)
     data = data_of(p, model)
     A, b = dense(p, model)
@@ -88,6 +91,16 @@ def test_the_scale_follows_the_data(factor):
     np.testing.assert_allclose(b.y, a.y, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("factor", [1e-18, 1e12])
+def test_the_unit_of_the_matrix_does_not_matter(factor):
+    p = problem()
+    operator = replace(p.operator, matrix=p.operator.matrix * factor)
+    other = replace(p, rows=p.rows * factor, noise=p.noise * factor, operator=operator)
+    a, b = data_of(p, modelled(p)), data_of(other, modelled(other))
+    np.testing.assert_allclose(b.scale, a.scale, rtol=1e-3)
+    np.testing.assert_allclose(b.tikhonov(b.variance), a.tikhonov(a.variance), atol=1e-3)
+
+
 def test_the_truth_leaves_a_residual_of_one():
     p = problem((1, 8, 8), n_rows=400, n_frames=4, sigma=0.3)
     truth = torch.rand(4, 64, generator=torch.Generator().manual_seed(0))
@@ -101,7 +114,7 @@ def test_the_truth_leaves_a_residual_of_one():
 def test_noise_is_estimated_where_the_matrix_says_nothing():
     p = problem((1, 6, 6), n_rows=300, n_frames=4, sigma=0.3, noise=None)
     data = data_of(p, modelled(p))
-    np.testing.assert_allclose(data.sigma * data.scale, 0.3 / 2**0.5, rtol=0.1)
+    np.testing.assert_allclose(data.sigma * data.scale * data.model.unit, 0.3 / 2**0.5, rtol=0.1)
     zero = problem((1, 6, 6), n_rows=300, n_frames=4, sigma=0.3, noise="zero")
     np.testing.assert_array_equal(data_of(zero, modelled(zero)).sigma, data.sigma)
 
@@ -177,14 +190,18 @@ def test_the_model_error_adds_to_the_noise():
     model = modelled(p)
     loudness = torch.view_as_real(p.rows).square().mean().sqrt()
     small, large = data_of(p, model), data_of(p, model, 0.1)
-    found = large.sigma * large.scale, torch.hypot(small.sigma * small.scale, 0.1 * loudness)
+    found = (
+        large.sigma * large.scale * model.unit,
+        torch.hypot(small.sigma * small.scale * model.unit, 0.1 * loudness),
+    )
+    np.testing.assert_allclose(large.noise * large.scale, small.noise * small.scale, rtol=1e-3)
     np.testing.assert_allclose(*found, rtol=1e-3)
 
 
 def test_faint_noise_is_found_in_single_precision():
     p = problem((1, 6, 6), n_rows=300, n_frames=4, sigma=1e-3, noise=None)
     data = data_of(p, modelled(p))
-    np.testing.assert_allclose(data.sigma * data.scale, 1e-3 / 2**0.5, rtol=0.15)
+    np.testing.assert_allclose(data.sigma * data.scale * data.model.unit, 1e-3 / 2**0.5, rtol=0.15)
 
 
 def test_what_no_image_explains_counts_in_the_residual():

@@ -11,7 +11,8 @@ from mpibridge.execution import execute
 from mpibridge.progress import silent
 from mpibridge.testing import check_plugin
 from mpibridge_plugins.score.network import SIGMA_DATA
-from mpibridge_plugins.score.plugin import Score, ScoreSettings
+from mpibridge_plugins.score.plugin import Score
+from mpibridge_plugins.score.settings import SIGMA_MAX, ScoreSettings
 from tests.score.examples import problem, untrained
 
 GUIDANCES = [
@@ -177,7 +178,7 @@ def test_volumes_by_slices():
         run(untrained(guidance="signal"), problem((4, 5, 6)))
 
 
-@pytest.mark.parametrize("shape", [(1, 7, 12), (1, 1, 12), (4, 5, 6), (1, 8, 65)])
+@pytest.mark.parametrize("shape", [(1, 7, 12), (1, 1, 12), (4, 5, 6), (1, 8, 65), (2, 7, 40)])
 def test_grids_that_the_prior_does_not_know_are_a_warning(shape):
     method = untrained(guidance="posterior", steps=1)
     with pytest.warns(MPIBridgeWarning, match="has learned planes of 8 to 64 voxels"):
@@ -192,11 +193,25 @@ def test_the_mean_of_more_samples_moves_less():
 
 
 def test_the_trace_says_what_was_estimated():
-    found = run(untrained(guidance="posterior", steps=4, model_error=0), problem())
+    found = run(untrained(guidance="posterior", steps=4), problem())
     assert found.trace["residual"].shape == (3, 4)
     assert found.trace["noise"].shape == found.trace["scale"].shape == (3,)
     np.testing.assert_allclose(found.trace["noise"], 0.1 / 2**0.5, rtol=1e-4)
     assert found.std.shape == found.image.shape
+
+
+def test_who_learns_blind_sees_no_image(monkeypatch):
+    """What regression asks for: nothing but the signal comes in, whatever the truth."""
+    monkeypatch.setattr("mpibridge_plugins.score.plugin.BLIND", 1.0)
+    method, p, seen = untrained(), problem(), []
+    network = method.network
+    method.network = lambda noisy, sigma, conditions: (
+        seen.append((noisy, sigma)) or network(noisy, sigma, conditions)
+    )
+    method.loss(p, torch.rand(3, *p.grid.shape), generator=np.random.default_rng(0))
+    ((noisy, sigma),) = seen
+    assert not noisy.any()
+    assert (sigma == SIGMA_MAX).all()
 
 
 def test_negative_values_may_stay():

@@ -1,11 +1,13 @@
 """Samplers against Gaussian images, whose posterior is known exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mpibridge_plugins.score.linear import Data
-from mpibridge_plugins.score.sampling import across_slices, decoupled, heun, noise_levels, turning
+from mpibridge_plugins.score.sampling import EXPLAINED, across_slices, decoupled, heun, noise_levels, turning
 from tests.score.examples import modelled, problem
 
 N = 60_000
@@ -35,7 +37,8 @@ def measured(n=1):
     s = model.values
     y = s * (torch.tensor([[0.9, 0.1, 0.4, 0.0, 0.6, 0.3]]) @ model.basis)
     one = torch.ones(1, 1)
-    return Data(model, y, 0.25 * s.mean() * one, 0 * one, one).repeated(n)
+    sigma = 0.25 * s.mean() * one
+    return Data(model, y, sigma, sigma, 0 * one, one).repeated(n)
 
 
 def white(mean):
@@ -103,7 +106,8 @@ def test_every_step_is_watched():
 
 
 @pytest.mark.parametrize(
-    ("shape", "n_axes"), [((3, 4, 5), 3), ((1, 4, 5), 1), ((3, 1, 5), 1), ((1, 1, 5), 1)]
+    ("shape", "n_axes"),
+    [((3, 4, 5), 3), ((9, 8, 10), 3), ((1, 4, 5), 1), ((3, 1, 5), 1), ((1, 1, 5), 1), ((3, 8, 9), 1)],
 )
 def test_volumes_are_denoised_plane_by_plane_in_every_orientation(shape, n_axes):
     calls = []
@@ -143,3 +147,23 @@ def test_turning_averages_what_leans_to_one_side():
     assert len({tuple(x.flatten().tolist()) for x in seen[0][:4]}) == 4
     np.testing.assert_allclose(torch.stack(seen).mean(0), 5.5)
     np.testing.assert_array_equal(seen[0][4:], alone(ramp[:4], 0.1))
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_the_last_step_goes_on_until_the_data_are_explained(positive):
+    """A denoiser that is sure of a wrong image: one frame is far from its data, the other's noise allows it."""
+    data = measured(2)
+    data = replace(data, sigma=data.sigma * torch.tensor([[0.1], [50.0]]))
+    wrong = torch.tensor([0.0, 0.9, 0.0, 0.9, 0.0, 0.9]).expand(2, 6)
+    found = decoupled(
+        lambda x, sigma: wrong,
+        drawing(2, 6),
+        [0.1, 0.02],
+        nothing,
+        data=data,
+        spread=SPREAD,
+        positive=positive,
+    )
+    assert data.residual(wrong)[0] > 3
+    assert data.residual(found)[0] <= EXPLAINED
+    np.testing.assert_allclose(found[1], wrong[1], atol=1e-3)

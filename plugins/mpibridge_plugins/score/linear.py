@@ -29,12 +29,16 @@ TINY = 1e-30
 
 @dataclass(frozen=True)
 class Model:
-    """A whitened system matrix: s (rank,), U as left (2·row, rank), V as basis (voxel, rank), weights of the rows (row,)."""
+    """A whitened system matrix: s (rank,), U as left (2·row, rank), V as basis (voxel, rank), weights of the rows (row,).
+
+    unit: what the matrix was divided by, so that the largest singular value is 1.
+    """
 
     values: Tensor
     left: Tensor
     basis: Tensor
     weights: Tensor
+    unit: float = 1.0
 
     @property
     def n_numbers(self) -> int:
@@ -44,25 +48,28 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """Frames in singular coordinates: y (frame, rank); σ of their noise and of the model's error, the norm of what U misses of
+    """Frames in singular coordinates: y (frame, rank); σ of their noise alone and with the model's error, the norm of what U
 
-    them, and the scale of their image, all (frame, 1).
+    misses of them, and the scale of their image, all (frame, 1).
     """
 
     model: Model
     y: Tensor
+    noise: Tensor
     sigma: Tensor
     missed: Tensor
     scale: Tensor
 
     def scaled(self, factor: Tensor) -> Data:
         """The same frames in units in which their image is ``factor`` (frame, 1) times smaller."""
-        y, sigma, missed = (values / factor for values in (self.y, self.sigma, self.missed))
-        return Data(self.model, y, sigma, missed, self.scale * factor)
+        y, noise, sigma, missed = (
+            values / factor for values in (self.y, self.noise, self.sigma, self.missed)
+        )
+        return Data(self.model, y, noise, sigma, missed, self.scale * factor)
 
     def repeated(self, n: int) -> Data:
         """Every frame n times in a row."""
-        names = ("y", "sigma", "missed", "scale")
+        names = ("y", "noise", "sigma", "missed", "scale")
         return replace(self, **{name: getattr(self, name).repeat_interleave(n, 0) for name in names})
 
     @property
@@ -140,7 +147,8 @@ def model_of(matrix: Tensor, weights: Tensor) -> Model:
     values, vectors = values[:rank].clamp_min(TINY), vectors.flip(1)[:, :rank]
     other = (stacked @ vectors if tall else stacked.mT @ vectors) / values
     left, basis = (other, vectors) if tall else (vectors, other)
-    return Model(values.float(), left.float(), basis.float(), weights)
+    unit = float(values[0]) if values[0] > TINY else 1.0
+    return Model((values / unit).float(), left.float(), basis.float(), weights, unit)
 
 
 def row_weights(problem: SpectralProblem) -> Tensor:
@@ -155,7 +163,7 @@ def row_weights(problem: SpectralProblem) -> Tensor:
     if not torch.allclose(shapes, shapes[:1].expand_as(shapes), rtol=1e-3, atol=1e-6):
         raise SettingsError(
             "plugin 'score' takes noise (frame, row) that differs by one factor per frame; reconstruct frames whose noise "
-            "is of another kind separately"
+            "is of another kind, or that have none, separately"
         )
     variance = shapes[0].square()
     typical = variance[variance > 0].median()
@@ -184,7 +192,7 @@ def data_of(problem: SpectralProblem, model: Model, model_error: float = 0.0) ->
         noise = _estimated_noise(y, missed, model)
     loudness = stacked.square().mean(1, keepdim=True).sqrt()
     sigma = torch.hypot(noise, max(model_error, FAINTEST) * loudness)
-    data = Data(model, y, _or_1(sigma), missed, unit)
+    data = Data(model, y, noise, _or_1(sigma), missed, unit / model.unit)
     return data.scaled(_or_1(data.tikhonov(data.variance).amax(1, keepdim=True)))
 
 

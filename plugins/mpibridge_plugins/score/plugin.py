@@ -21,7 +21,7 @@ from mpibridge_plugins.score.settings import GUIDANCES, SIGMA_MAX, SIGMA_MIN, Sc
 CONDITIONS = (1.0, 10.0)
 """The signal as the network sees it: Tikhonov images with these multiples of the variance that explains the data."""
 BLIND = 0.1
-"""Share of a batch in training that sees the signal and no image at all."""
+"""Share of the images in training that are asked for with the signal alone: in their place stands an empty one."""
 
 
 class Score(TrainablePlugin[SpectralProblem]):
@@ -29,8 +29,8 @@ class Score(TrainablePlugin[SpectralProblem]):
 
     guidance "signal": a network conditioned on the signals of one acquisition, embedded as Tikhonov images, with or without
     a data step. Source: Wang et al. 2025, "A score-based model guided by signals for MPI reconstruction". "posterior": a prior of images, any system
-    matrix; the data are met in its singular vectors. "regression": the conditioned network's answer to noise alone, the mean
-    image given the data. Preconditioning and Heun sampler: Karras et al. 2022 (EDM).
+    matrix; the data are met in its singular vectors. "regression": the conditioned network's answer without any image, the mean
+    given the data. Preconditioning and Heun sampler: Karras et al. 2022 (EDM).
     """
 
     name = "score"
@@ -78,22 +78,23 @@ class Score(TrainablePlugin[SpectralProblem]):
             return torch.from_numpy(generator.standard_normal(shape, np.float32)).to(planes.device)
 
         sigma = torch.exp(LOG_MEAN + LOG_STD * normal(len(planes), 1, 1, 1)).clamp(SIGMA_MIN / 2, SIGMA_MAX)
-        noise = normal(*planes.shape)
+        noisy = planes + sigma * normal(*planes.shape)
         if (
             conditions is not None
         ):  # some are asked for the mean image given the data alone, as "regression" does
             blind = torch.from_numpy(generator.random((len(planes), 1, 1, 1)) < BLIND).to(planes.device)
-            sigma, noise = sigma.masked_fill(blind, SIGMA_MAX), noise.masked_fill(blind, 0.0)
-        clean = self.network(planes + sigma * noise, sigma.flatten(), conditions)
+            sigma, noisy = sigma.masked_fill(blind, SIGMA_MAX), noisy.masked_fill(blind, 0.0)
+        clean = self.network(noisy, sigma.flatten(), conditions)
         weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return (weight * (clean - planes).square()).mean()
 
     def reconstruct(
         self, problem: SpectralProblem, *, generator: np.random.Generator, report: Report
     ) -> Result:
-        """Mean and standard deviation over the samples. trace: ``residual`` of the samples' mean square against the noise after
+        """Mean and standard deviation over the samples.
 
-        every step, (frame, step); ``noise`` of the weighted data and ``scale`` of the image, both as estimated, (frame,).
+        trace: ``residual`` after every step, (frame, step), the mean over samples of ‖Ax − b‖ as a multiple of what noise and
+        the model's error leave; ``noise``, σ of the real parts of the weighted rows, and ``scale`` of the image, both (frame,).
         """
         self._require(problem)
         if self.settings.network == "prior":
@@ -121,7 +122,7 @@ class Score(TrainablePlugin[SpectralProblem]):
 
         denoise = self._denoiser(data, shape)
         if settings.chosen == "regression":
-            images = denoise(torch.zeros_like(draw()), SIGMA_MAX)
+            images = denoise(torch.zeros_like(data.tikhonov(data.variance)), SIGMA_MAX)
             watch(0, images)
         elif not settings.data_step:
             images = sampling.heun(denoise, draw, levels, watch)
@@ -149,7 +150,7 @@ class Score(TrainablePlugin[SpectralProblem]):
             std=images.std(1) if n > 1 else None,
             trace={
                 "residual": torch.stack(residuals, 1).masked_fill(silent[:, None], 0.0),
-                "noise": (one.sigma * one.scale)[:, 0].masked_fill(silent, 0.0),
+                "noise": (one.noise * one.scale * one.model.unit)[:, 0].masked_fill(silent, 0.0),
                 "scale": one.scale[:, 0],
             },
         )
@@ -198,8 +199,8 @@ class Score(TrainablePlugin[SpectralProblem]):
 
 
 def _warn_of_odd_sizes(shape: tuple[int, int, int]) -> None:
-    height, width = sorted(shape)[1:]
-    if height < SMALLEST or width > LARGEST:
+    sides = [n for axis in sampling.plane_axes(shape) for i, n in enumerate(shape) if i != axis]
+    if min(sides) < SMALLEST or max(sides) > LARGEST:
         warnings.warn(
             f"the prior of plugin 'score' has learned planes of {SMALLEST} to {LARGEST} voxels along an axis, the grid (z, y, x) "
             f"is {shape}: compare with another method",

@@ -12,12 +12,15 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from mpibridge_plugins.score.augmentation import SMALLEST
 from mpibridge_plugins.score.linear import Data
 
 Denoise = Callable[[Tensor, float], Tensor]
 DenoisePlanes = Callable[[Tensor, float], Tensor]
 """The same for planes (image, 1, height, width)."""
 Draw = Callable[[], Tensor]
+EXPLAINED, FURTHER = 1.5, 6
+"""Residual up to which the data are explained; how often the last step may quadruple the variance to get there."""
 Watch = Callable[[int, Tensor], None]
 """``watch(step, image)``: the estimate after a step."""
 LAST_TRUST = 10.0
@@ -78,16 +81,38 @@ def decoupled(
         elif lower:
             x = data.step(clean, variance)
         else:
-            x = (data.positive_step if positive else data.step)(clean, variance / LAST_TRUST)
+            x = _last(data, clean, variance / LAST_TRUST, positive)
         watch(i, x)
         if lower:
             x = x + lower * draw()
     return x
 
 
+def _last(data: Data, clean: Tensor, variance: float, positive: bool) -> Tensor:
+    """What is left of the data's own: frames that are not explained yet move further from the denoised image."""
+    step = data.positive_step if positive else data.step
+    x = step(clean, variance)
+    for _ in range(FURTHER):
+        unexplained = data.residual(x) > EXPLAINED
+        if not unexplained.any():
+            break
+        variance *= 4
+        x = torch.where(unexplained[:, None], step(clean, variance), x)
+    return x
+
+
+def plane_axes(shape: tuple[int, int, int]) -> list[int]:
+    """The axes across which a volume is cut into planes: those with planes of `SMALLEST` voxels or more; else of more than one."""
+    narrowest = [min(n for i, n in enumerate(shape) if i != axis) for axis in range(3)]
+    for least in (SMALLEST, 2):
+        if any(n >= least for n in narrowest):
+            return [axis for axis in range(3) if narrowest[axis] >= least]
+    return [0]
+
+
 def across_slices(denoise_planes: DenoisePlanes, shape: tuple[int, int, int]) -> Denoise:
-    """A denoiser of volumes (z, y, x): the mean of the planes' over the orientations whose planes have two dimensions."""
-    axes = [a for a in range(3) if min(n for i, n in enumerate(shape) if i != a) > 1] or [0]
+    """A denoiser of volumes (z, y, x): the mean of the planes' over three orientations, without those of `plane_axes`."""
+    axes = plane_axes(shape)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         volumes = x.reshape(-1, *shape)

@@ -42,8 +42,8 @@ class ScoreSettings:
     samples: int | None = None  # images drawn per frame, at least 1; None: 4 for posterior, 8 for signal
     steps: int | None = None  # noise levels, at least 1; None: 20 for posterior, 7 for signal
     data_step: bool = True  # meet the data at every level; False (signal): the network alone, by Heun
-    exact: bool = False  # meet the data by draws, not by means: wider spread, noisier images
-    positive: bool = True  # leave no negative value in any sample
+    exact: bool = False  # meet the data by draws, from pure noise on: wider spread, noisier images
+    positive: bool = True  # leave no negative value in any sample; draws that are cut are not exact
     model_error: float = 0.05  # of the system matrix, as a share of the data; adds to the noise
     network: str | None = None  # prior (of images) or signal (also sees the data); None: as guidance needs
     width: int = 64  # channels of the network's fine level, a multiple of 8
