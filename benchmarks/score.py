@@ -346,7 +346,7 @@ def main(
         sections["protocol"] = summary(outcome)
         sections["families"] = families(outcome)
         anywhere = [m for m in methods if m.name not in GUIDANCES or m.name == "posterior"]
-        elsewhere = protocol.evaluate(theirs, anywhere, LEVELS, device=device, report=report)
+        elsewhere = protocol.evaluate(theirs, anywhere, LEVELS[:2], device=device, report=report)
         protocol.write(elsewhere, out / "other-matrix", theirs.facts.example.grid)
         sections["other"] = summary(elsewhere)
     run = Runner(weights, ours.facts.acquisition, device)
