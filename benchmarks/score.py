@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,11 +170,11 @@ def told(run: Runner, drawn: protocol.Bed) -> list[dict[str, Any]]:
     return rows
 
 
-def summary(outcome: protocol.Outcome) -> str:
-    """What the protocol measured, in the columns that matter here; the notes of the protocol below."""
+def summary(outcome: protocol.Outcome, levels: Sequence[float] = LEVELS, *, notes: bool = True) -> str:
+    """What the protocol measured at some noise levels, in the columns that matter here; its notes below."""
     frame = protocol.table(outcome)
     rows = []
-    for _, row in frame.iterrows():
+    for _, row in frame[frame["SNR (dB)"].isin(levels)].iterrows():
         low, high = row[f"{GAIN} low"], row[f"{GAIN} high"]
         rows.append(
             {
@@ -183,7 +183,7 @@ def summary(outcome: protocol.Outcome) -> str:
                 "method": row["method"],
                 "PSNR (dB)": f"{row['PSNR (dB)']:.2f}",
                 "over tuned Kaczmarz (dB)": ""
-                if np.isnan(low)
+                if row["method"] == protocol.BASELINE
                 else f"{row[GAIN]:+.2f} [{low:+.2f}, {high:+.2f}]",
                 "SSIM": f"{row['SSIM']:.3f}",
                 "NRMSE": f"{row['NRMSE']:.3f}",
@@ -191,7 +191,8 @@ def summary(outcome: protocol.Outcome) -> str:
                 "memory (MiB)": f"{row['memory (MiB)']:.0f}",
             }
         )
-    return table(rows) + "\n" + "\n".join(f"- {note}" for note in protocol.notes(outcome)) + "\n"
+    said = ["", *(f"- {note}" for note in protocol.notes(outcome))] if notes else []
+    return table(rows) + "".join(f"{line}\n" for line in said)
 
 
 def families(outcome: protocol.Outcome) -> str:
@@ -366,7 +367,7 @@ def main(
         Console().print(f"[b]{name}[/b]", Markdown(text))
     if card:
         put(CARD, sections)
-        put(README, {"protocol": sections["protocol"]})
+        put(README, {"protocol": summary(outcome, LEVELS[:2], notes=False)})
         for name, figure in figures.items():
             figure.savefig(PICTURES / name, dpi=110)
 
