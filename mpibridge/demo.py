@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,10 @@ def run(folder: str | Path, *, seed: int = 0, report: Report = silent) -> Demo:
 
 
 def _reconstruct(scan: xr.Dataset, truth: xr.DataArray, plugin: str, settings: Mapping[str, Any]) -> Outcome:
-    first = {"samples": 1, "steps": 1} if plugin == "score" else {"iterations": 1}
-    reconstruct(
-        scan, plugin=plugin, preprocessing=PREPROCESSING, **{**settings, **first}
-    )  # what compiles, compiles
+    again = partial(reconstruct, scan, plugin=plugin, preprocessing=PREPROCESSING, **settings)
+    again()  # what compiles, compiles
     started = time.perf_counter()
-    image = reconstruct(scan, plugin=plugin, preprocessing=PREPROCESSING, **settings)
+    image = again()
     seconds = time.perf_counter() - started
     found = image["concentration"].values[0]
     return Outcome(plugin, settings, nrmse(found, truth.values), psnr(found, truth.values), seconds, image)
