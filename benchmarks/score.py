@@ -29,7 +29,7 @@ from rich.markdown import Markdown
 from mpibridge import protocol, registry, simulate
 from mpibridge import weights as trained
 from mpibridge.errors import MPIBridgeError
-from mpibridge.execution import build_network, execute, n_frames, take_frames
+from mpibridge.execution import execute, n_frames, take_frames
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
@@ -86,10 +86,7 @@ class Runner:
     def method(self, problem: SpectralProblem, settings: Mapping[str, Any]) -> Any:
         path = self.weights["prior" if settings["guidance"] == "posterior" else "signal"]
         found = trained.find(self.cls, self.acquisition, settings, path)
-        method = self.cls(make_settings(self.cls, trained.with_network(self.cls, settings, found)))
-        method.network = build_network(method, problem)
-        found.load_into(method.network)
-        return method
+        return trained.build_method(self.cls, settings, problem, found)
 
     def __call__(self, problem: SpectralProblem, settings: Mapping[str, Any], seed: int = 0) -> Result:
         return self.execute(self.method(problem, settings), problem, seed)

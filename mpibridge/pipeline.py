@@ -23,7 +23,7 @@ from mpibridge.acquisition import Acquisition, acquisition_of
 from mpibridge.calibration import calibration_grid
 from mpibridge.device import resolve_device, to_numpy
 from mpibridge.errors import MPIBridgeWarning, SettingsError, ShapeError
-from mpibridge.execution import build_network, execute
+from mpibridge.execution import execute
 from mpibridge.fingerprint import file_fingerprint, fingerprint
 from mpibridge.frames import frame_times
 from mpibridge.mdf.header import Header
@@ -113,13 +113,10 @@ def reconstruct(
     found = None
     if isinstance(method, TrainablePlugin):
         found = _weights(type(method), scan, calibrations, preprocessing, settings, weights)
-        chosen = make_settings(cls, trained.with_network(type(method), settings, found))
-        method = cls(chosen)
         preprocessing = trained.with_preprocessing(preprocessing, found.header)
     preprocessing = preprocessing or Preprocessing()
     provenance = {
         "plugin": plugin,
-        "settings": json.dumps(asdict(chosen), default=str),
         "preprocessing": json.dumps(preprocessing.plain(), default=str),
         "engine": "julia" if method.takes is RecordingProblem else "native",
         "seed": int(seed),
@@ -141,11 +138,12 @@ def reconstruct(
             where = resolve_device(device)
         if method.takes is SpectralProblem:
             provenance["rows"] = problem.operator.n_rows
+        if found is not None:
+            method = trained.build_method(type(method), settings, problem, found)
+            chosen = method.settings
+        provenance["settings"] = json.dumps(asdict(chosen), default=str)
         report = stack.enter_context(reporting(progress))
         generator = np.random.default_rng(seed)
-        if found is not None and isinstance(method, TrainablePlugin):
-            method.network = build_network(method, problem)
-            found.load_into(method.network)
         if method.takes is RecordingProblem:
             result = to_numpy(method.reconstruct(problem, generator=generator, report=report))
         else:

@@ -14,8 +14,7 @@ import numpy as np
 
 from mpibridge import registry
 from mpibridge import weights as trained
-from mpibridge.execution import build_network, execute, n_frames, take_frames
-from mpibridge.plugin import Plugin, TrainablePlugin, make_settings
+from mpibridge.execution import execute, n_frames, take_frames
 from mpibridge.progress import silent
 from mpibridge.protocol.methods import Method
 
@@ -61,12 +60,7 @@ def run_method(
     settings: Mapping[str, Any],
 ) -> np.ndarray:
     """Images (frame, z, y, x) of a problem."""
-    cls = registry.load(method.plugin)
-    plugin: Plugin[Any] = cls(make_settings(cls, settings))
-    if isinstance(plugin, TrainablePlugin) and found is not None:
-        plugin = type(plugin)(make_settings(cls, trained.with_network(type(plugin), settings, found)))
-        plugin.network = build_network(plugin, problem)
-        found.load_into(plugin.network)
+    plugin = trained.build_method(registry.load(method.plugin), settings, problem, found)
     generator = np.random.default_rng(seed)
     return execute(plugin, problem, generator=generator, report=silent, device=device).image
 

@@ -15,7 +15,7 @@ import mpibridge
 from mpibridge import weights
 from mpibridge.device import to_device
 from mpibridge.execution import build_network, n_frames
-from mpibridge.plugin import TrainablePlugin, make_settings
+from mpibridge.plugin import TrainablePlugin
 from mpibridge.testing.case import TOLERANCE, Case, arrays_of
 from mpibridge.testing.clauses import Clause
 
@@ -91,12 +91,10 @@ def weights_round_trip(case: Case) -> Iterator[str]:
     )
     with TemporaryDirectory(prefix="mpibridge-") as folder:
         path = weights.save(Path(folder) / weights.FILE_NAME, method.network, header)
-        stored = weights.read(path)
-        given = weights.with_network(type(method), case.settings, stored)
-        other: TrainablePlugin[Any] = type(method)(make_settings(case.cls, given))
         last = case.frames(slice(case.n_frames - 1, None))
-        other.network = build_network(other, last, case.seed + 1)
-        stored.load_into(other.network)
+        other = weights.build_method(
+            type(method), case.settings, last, weights.read(path), seed=case.seed + 1
+        )
     if not np.array_equal(image, case.image(_still(other))):
         yield "another image after the weights were saved and loaded; what a network needs is in its parameters and buffers"
 

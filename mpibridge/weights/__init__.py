@@ -3,8 +3,9 @@
 They are looked for where the caller says, in the user's store, and in the ``weights`` folder of the plugin's package.
 """
 
+from mpibridge.weights.completion import build_method, with_network, with_preprocessing
 from mpibridge.weights.file import FILE_NAME, KEY, SUFFIX, Weights, WeightsHeader, read, save
-from mpibridge.weights.lookup import available, find, install, store, with_network, with_preprocessing
+from mpibridge.weights.lookup import available, find, install, store
 
 __all__ = [
     "FILE_NAME",
@@ -13,6 +14,7 @@ __all__ = [
     "Weights",
     "WeightsHeader",
     "available",
+    "build_method",
     "find",
     "install",
     "read",

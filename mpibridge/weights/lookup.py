@@ -1,28 +1,22 @@
-"""Which weights serve: where they are looked for, what keeps some from serving, and what a user left to them."""
+"""Which weights serve: where they are looked for, and what keeps some from serving."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mpibridge.acquisition import Acquisition
-from mpibridge.errors import MPIBridgeWarning, WeightsError
+from mpibridge.errors import WeightsError
 from mpibridge.plugin import SpectralProblem, TrainablePlugin
-from mpibridge.preprocessing import Preprocessing
 from mpibridge.registry import plugins
 from mpibridge.targets import replacing
+from mpibridge.weights.completion import tupled
 from mpibridge.weights.file import SUFFIX, Weights, WeightsHeader, read
-
-FREE = ("frames", "averages", "period_averages", "background", "spectral_leakage")
-"""What may be done to a scan without another system matrix than in training."""
 
 
 def store() -> Path:
@@ -125,51 +119,8 @@ def find(
     )
 
 
-def with_network(
-    cls: type[TrainablePlugin], settings: Mapping[str, Any], weights: Weights
-) -> Mapping[str, Any]:
-    """Settings of the user completed by those of training."""
-    stored = weights.header.settings
-    known = {f.name for f in fields(cls.Settings)}
-    chosen = {
-        name: value
-        for name, value in settings.items()
-        if value is not None or name not in cls.network_settings  # None leaves the network to the weights
-    }
-    return {name: _tupled(value) for name, value in stored.items() if name in known} | chosen
-
-
-def with_preprocessing(given: Preprocessing | None, header: WeightsHeader) -> Preprocessing:
-    """What the user chose, completed by what the weights were trained with.
-
-    A choice that makes another problem of it than in training is a warning. Weights for any acquisition say nothing of the
-    grid.
-    """
-    stored = Preprocessing.from_plain(header.preprocessing)
-    if header.acquisition is None:
-        stored = replace(stored, grid=None)
-    if given is None:
-        return stored
-    chosen = {name: getattr(given, name) for name in given.plain()}
-    told, told_now = stored.plain(), given.plain()
-    other = [name for name in chosen if name not in FREE and _plain(told.get(name)) != _plain(told_now[name])]
-    if header.acquisition is not None and other:
-        differences = ", ".join(f"{name}={told_now[name]!r}, not {getattr(stored, name)!r}" for name in other)
-        warnings.warn(f"the weights were trained otherwise: {differences}", MPIBridgeWarning, stacklevel=4)
-    return replace(stored, **chosen)
-
-
 def _fixed(cls: type[TrainablePlugin], header: WeightsHeader) -> list[str]:
     return [name for name in cls.network_settings if name in header.settings]
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
-
-
-def _tupled(value: Any) -> Any:
-    """Lists, which JSON makes of tuples, as tuples."""
-    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
 
 
 def _reasons(
@@ -183,7 +134,7 @@ def _reasons(
     reasons = [
         f"{name}={header.settings[name]!r}, not {choice[name]!r}"
         for name in _fixed(cls, header)
-        if name in choice and _tupled(choice[name]) != _tupled(header.settings[name])
+        if name in choice and tupled(choice[name]) != tupled(header.settings[name])
     ]
     if header.acquisition is not None:
         if acquisition is None:

@@ -8,7 +8,7 @@ import pytest
 import mpibridge as mb
 from mpibridge import protocol, registry, simulate, weights
 from mpibridge.errors import SettingsError
-from mpibridge.execution import build_network, execute
+from mpibridge.execution import execute
 from mpibridge.metrics import per_image, psnr
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
@@ -85,10 +85,7 @@ def test_without_a_calibration_it_says_what_to_pass(recorded):
 
 
 def score_image(problem, settings, acquisition=None):
-    found = weights.find(SCORE, acquisition, settings)
-    method = SCORE(make_settings(SCORE, weights.with_network(SCORE, settings, found)))
-    method.network = build_network(method, problem)
-    found.load_into(method.network)
+    method = weights.build_method(SCORE, settings, problem, weights.find(SCORE, acquisition, settings))
     return execute(method, problem, generator=np.random.default_rng(0), report=silent).image
 
 
