@@ -17,7 +17,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.protocol import evaluation
 from mpibridge.protocol.cost import Cost, Trial, peak_memory
 from mpibridge.protocol.methods import Method
-from mpibridge.training import Simulated
+from mpibridge.training import Simulated, simulated
 from tests import third_party
 
 SELECTION = Preprocessing(min_frequency=80e3, snr_threshold=5, system_matrix_background=True, grid=(1, 9, 9))
@@ -75,6 +75,32 @@ def test_scans_for_tuning_and_testing_share_no_image_and_noise_levels_share_thei
         assert abs(found.mean() - level) < 1.5
     _, other, _ = bed(seed=2).draw(cls, "in family", 20.0)
     assert not np.array_equal(test, other)
+
+
+@pytest.mark.parametrize("plugin", ["kaczmarz", "xspace"])
+def test_a_bed_simulates_its_scanner_once_and_draws_what_a_new_one_would(plugin, monkeypatch):
+    """Whatever is drawn: other scans, another noise level, and facts besides."""
+    cls, calls = registry.load(plugin), []
+    known = simulated.response
+    monkeypatch.setattr(simulated, "response", lambda *a, **more: calls.append(a) or known(*a, **more))
+
+    def drawn(bed, stream, snr):
+        problem, truth, _ = bed.draw(cls, stream, snr)
+        return problem.rows if plugin == "kaczmarz" else problem.images, truth
+
+    wanted = [("tuning", 15.0), ("unseen", 15.0), ("unseen", 30.0), ("tuning", 15.0)]
+    one = bed()
+    found = [drawn(one, *stream) for stream in wanted]
+    assert len(calls) == 1
+    if plugin == "kaczmarz":
+        assert one.facts.description["rows"] == found[0][0].shape[1]
+        assert len(calls) == 1
+    alone = [drawn(bed(), *stream) for stream in wanted]
+    assert len(calls) == 1 + len(wanted)
+    for a, b in zip(found, alone, strict=True):
+        for ours, theirs in zip(a, b, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert np.abs(found[1][0] - found[2][0]).max() > 0  # another noise level
 
 
 def test_what_cannot_be_compared():

@@ -17,6 +17,7 @@ from mpibridge.registry import load
 from mpibridge.simulate.phantoms.families import FAMILIES, chosen
 from mpibridge.training import Simulated
 from mpibridge.training.data import Pairs
+from mpibridge.training.simulated import SimulatedPairs
 
 STREAMS = ("tuning", "in family", "unseen")
 """Scans to tune on, to test on, and to test on of families that nobody was trained on or tuned for."""
@@ -55,10 +56,10 @@ class Bed:
         """Families of the test scans by group."""
         return {"in family": self.families} | ({"unseen": list(self.unseen)} if self.unseen else {})
 
-    @cached_property
+    @property
     def facts(self) -> Pairs:
         """What is known of the data: acquisition, preprocessing, description."""
-        return self._pairs(load("kaczmarz"), self.data.families, self.data.snr)
+        return self._pairs(load("kaczmarz"))
 
     def draw(self, cls: type[Plugin], stream: str, snr: float) -> tuple[Any, np.ndarray, list[str]]:
         """(problem, truth (frame, z, y, x), family of every frame) of one of `STREAMS`, as ``cls`` takes it.
@@ -68,14 +69,22 @@ class Bed:
         """
         families = self.families if stream == "tuning" else self.groups[stream]
         each = self.n // len(families)
+        pairs = self._pairs(cls)
         drawn = []
         for family in families:
             seed = (self.seed * len(STREAMS) + STREAMS.index(stream)) * STRIDE + list(FAMILIES).index(family)
-            drawn.append(self._pairs(cls, (family,), (snr, snr)).test(seed, each))
+            drawn.append(pairs.test_on((family,), (snr, snr), seed, each))
         problems, truths = zip(*drawn, strict=True)
         names = [family for family in families for _ in range(each)]
         return joined_frames(problems), np.concatenate(truths), names
 
-    def _pairs(self, cls: type[Plugin], families: Any, snr: tuple[float, float]) -> Any:
-        data = replace(self.data, families=families, snr=snr, validation=0)
-        return data.pairs(cls, self.preprocessing, self.seed)  # type: ignore[arg-type]
+    def _pairs(self, cls: type[Plugin]) -> SimulatedPairs:
+        if cls.takes not in self._simulated:
+            data = replace(self.data, validation=0)
+            self._simulated[cls.takes] = data.pairs(cls, self.preprocessing, self.seed)  # type: ignore[arg-type]
+        return self._simulated[cls.takes]
+
+    @cached_property
+    def _simulated(self) -> dict[type, SimulatedPairs]:
+        """By the problem that methods take: simulating the scanner takes seconds, and no draw changes it."""
+        return {}

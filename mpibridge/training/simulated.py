@@ -33,8 +33,9 @@ from mpibridge.training.data import SOURCE, TEST, TRAINING, VALIDATION, Data, Pa
 
 LARGEST_BYTES = 2**32
 """A forward matrix that is larger is only made if somebody chooses another grid or fewer rows."""
-Stream = Callable[[np.random.Generator, int], Iterator[Pair]]
-"""Pairs from a generator, in batches of a size."""
+Range = tuple[float, float]
+Stream = Callable[[Families, Range, np.random.Generator, int], Iterator[Pair]]
+"""Pairs of phantoms of these families at this SNR, from a generator, in batches of a size."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Simulated(Data):
 
     source: str | Path | Preset | xr.Dataset
     families: Families = tuple(FAMILIES)
-    snr: tuple[float, float] = (10.0, 30.0)  # dB, drawn uniformly for every frame (`simulate.streams`)
+    snr: Range = (10.0, 30.0)  # dB, drawn uniformly for every frame (`simulate.streams`)
     finer: int | None = None  # grid of the phantoms; none: as the preset says, 1 for a calibration
     validation: int = 256  # pairs that are held out, at least 0
 
@@ -63,7 +64,7 @@ class Simulated(Data):
             if value is not None and (isinstance(value, bool) or value != int(value) or value < least):
                 raise SettingsError(f"{name} must be a whole number of at least {least}, found {value!r}")
 
-    def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
+    def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> SimulatedPairs:
         source = _source(self.source)
         if cls.takes is SpectralProblem:
             return _spectral(self, source, preprocessing)
@@ -96,14 +97,14 @@ class SimulatedPairs(Pairs):
     def __init__(
         self,
         stream: Stream,
-        n_validation: int,
+        data: Simulated,
         *,
         acquisition: Acquisition | None,
         preprocessing: Preprocessing,
         description: Mapping[str, Any],
         example: Any = None,
     ) -> None:
-        self.stream, self.n_validation = stream, n_validation
+        self.stream, self.data = stream, data
         self.acquisition, self.preprocessing = acquisition, preprocessing
         self.description = description
         self.example = self._drawn(0, SOURCE, 0, 1)[0] if example is None else example
@@ -112,13 +113,17 @@ class SimulatedPairs(Pairs):
         return self._drawn(seed, TRAINING, number, size)
 
     def validation(self, seed: int) -> Pair | None:
-        return self._drawn(seed, VALIDATION, 0, self.n_validation) if self.n_validation else None
+        return self._drawn(seed, VALIDATION, 0, self.data.validation) if self.data.validation else None
 
-    def test(self, seed: int, size: int) -> Pair | None:
+    def test(self, seed: int, size: int) -> Pair:
         return self._drawn(seed, TEST, 0, size)
 
+    def test_on(self, families: Families, snr: Range, seed: int, size: int) -> Pair:
+        """`test` with other phantoms and another noise, through the scanner that is simulated already."""
+        return next(self.stream(families, snr, random(seed, TEST), size))
+
     def _drawn(self, seed: int, branch: int, number: int, size: int) -> Pair:
-        return next(self.stream(random(seed, branch, number), size))
+        return next(self.stream(self.data.families, self.data.snr, random(seed, branch, number), size))
 
 
 def _source(source: Any) -> Preset | xr.Dataset:
@@ -133,7 +138,7 @@ def _source(source: Any) -> Preset | xr.Dataset:
     raise SettingsError(f"a preset, its name or a calibration is wanted, found {type(source).__name__}")
 
 
-def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Preprocessing) -> Pairs:
+def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Preprocessing) -> SimulatedPairs:
     """Rows as `mpibridge.problems.spectral_problem` hands them over for a scan of the same calibration."""
     if preprocessing.sparsity is not None:
         raise NotImplementedError("training on a compressed system matrix (Preprocessing(sparsity=…))")
@@ -172,12 +177,12 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     if deviation is not None and not deviation.any():
         deviation = None
 
-    def stream(generator: np.random.Generator, size: int) -> Iterator[Pair]:
+    def stream(families: Families, snr: Range, generator: np.random.Generator, size: int) -> Iterator[Pair]:
         return spectral_pairs(
             operator,
-            data.families,
+            families,
             generator=generator,
-            snr=data.snr,
+            snr=snr,
             noise=deviation,
             forward=forward,
             finer=finer,
@@ -187,7 +192,7 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     said = data.describe(source, finer) | {"inverse_crime": forward is None, "rows": operator.n_rows}
     return SimulatedPairs(
         stream,
-        data.validation,
+        data,
         acquisition=None
         if calibration_grid(calibration) is None
         else acquisition_of(calibration, operator.grid),
@@ -228,7 +233,9 @@ def _forward(
     return matrix * np.float32(np.prod(source.grid.spacing) / np.prod(grid.spacing))
 
 
-def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *, gridded: bool) -> Pairs:
+def _waveforms(
+    data: Simulated, source: Preset, preprocessing: Preprocessing, *, gridded: bool
+) -> SimulatedPairs:
     """Voltages, or their x-space images, as `mpibridge.problems` hands them over for a scan of the same scanner."""
     from mpibridge.xspace import gridding, recover_fundamental
 
@@ -254,12 +261,12 @@ def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *,
     operator = response(machine, fine)
     here = replace(source, grid=grid)
 
-    def stream(generator: np.random.Generator, size: int) -> Iterator[Pair]:
+    def stream(families: Families, snr: Range, generator: np.random.Generator, size: int) -> Iterator[Pair]:
         return waveform_pairs(
             here,
-            data.families,
+            families,
             generator=generator,
-            snr=data.snr,
+            snr=snr,
             finer=finer,
             batch=size,
             operator=operator,
@@ -267,8 +274,8 @@ def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *,
 
     built: Any = gridding(header, grid, n_receivers=machine.n_receivers) if gridded else None
 
-    def images(generator: np.random.Generator, size: int) -> Iterator[Pair]:
-        for problem, target in stream(generator, size):
+    def images(families: Families, snr: Range, generator: np.random.Generator, size: int) -> Iterator[Pair]:
+        for problem, target in stream(families, snr, generator, size):
             volts = problem.waveform[:, None]
             if preprocessing.fundamental == "recovered":
                 volts = recover_fundamental(volts, header)
@@ -277,7 +284,7 @@ def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *,
     example = (image_problem if gridded else waveform_problem)(scan, [], preprocessing)
     return SimulatedPairs(
         images if gridded else stream,
-        data.validation,
+        data,
         example=example,
         acquisition=acquisition_of(scan, grid),
         preprocessing=preprocessing,
