@@ -19,6 +19,7 @@ from mpibridge import weights
 from mpibridge.acquisition import Acquisition
 from mpibridge.errors import WeightsError
 from mpibridge.model import Grid
+from mpibridge.plugin import make_settings
 from mpibridge.provenance import PROVENANCE
 from mpibridge.weights import FILE_NAME, KEY, Weights, WeightsHeader
 from tests import recordings, third_party
@@ -404,6 +405,13 @@ def test_the_network_of_the_weights_is_built(tmp_path, polish):
         "regularization": 0.1,
     }
     assert weights.with_network(polish, {}, stored) == {"width": 3, "regularization": 9}
+
+
+def test_settings_of_training_that_nobody_can_have_stay_an_error(polish):
+    """Only a contradiction to the user makes them give way."""
+    stored = Weights(Path("w"), serving(None, settings={"width": 3, "regularization": -1.0}))
+    with pytest.raises(mb.SettingsError, match="regularization above 0"):
+        make_settings(polish, weights.with_network(polish, {"width": 3}, stored))
 
 
 def test_an_image_says_which_weights_made_it(store, polish):

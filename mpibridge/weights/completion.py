@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from mpibridge.errors import MPIBridgeWarning
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.execution import build_network
 from mpibridge.plugin import Plugin, TrainablePlugin, make_settings
 from mpibridge.preprocessing import Preprocessing
@@ -39,15 +39,26 @@ def build_method(
 def with_network(
     cls: type[TrainablePlugin], settings: Mapping[str, Any], weights: Weights
 ) -> Mapping[str, Any]:
-    """Settings of the user completed by those of training."""
-    stored = weights.header.settings
+    """Settings of the user completed by those of training.
+
+    One of training that is sound but contradicts the user, as a number of samples does if one image is asked for, gives way;
+    those of the network never do.
+    """
     known = {f.name for f in fields(cls.Settings)}
+    stored = {name: tupled(value) for name, value in weights.header.settings.items() if name in known}
+    network = {name: value for name, value in stored.items() if name in cls.network_settings}
     chosen = {
         name: value
         for name, value in settings.items()
         if value is not None or name not in cls.network_settings  # None leaves the network to the weights
     }
-    return {name: tupled(value) for name, value in stored.items() if name in known} | chosen
+
+    def contradicts(alone: Mapping[str, Any]) -> bool:
+        sound = {**network, **alone}
+        return _accepted(cls, sound) and not _accepted(cls, {**sound, **chosen})
+
+    standing = {name: value for name, value in stored.items() if not contradicts({name: value})}
+    return standing | network | chosen
 
 
 def with_preprocessing(given: Preprocessing | None, header: WeightsHeader) -> Preprocessing:
@@ -73,6 +84,14 @@ def with_preprocessing(given: Preprocessing | None, header: WeightsHeader) -> Pr
 def tupled(value: Any) -> Any:
     """Lists, which JSON makes of tuples, as tuples."""
     return tuple(map(tupled, value)) if isinstance(value, list | tuple) else value
+
+
+def _accepted(cls: type[TrainablePlugin], settings: Mapping[str, Any]) -> bool:
+    try:
+        make_settings(cls, settings)
+    except SettingsError:
+        return False
+    return True
 
 
 def _plain(value: Any) -> Any:

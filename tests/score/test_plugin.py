@@ -1,6 +1,7 @@
 """`score` keeps the laws of a linear problem, and what is odd about data is no accident."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import torch
 
 from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.execution import execute
+from mpibridge.plugin import make_settings
 from mpibridge.progress import silent
 from mpibridge.testing import check_plugin
+from mpibridge.weights import Weights, WeightsHeader, with_network
 from mpibridge_plugins.score.network import SIGMA_DATA
 from mpibridge_plugins.score.plugin import Score
 from mpibridge_plugins.score.settings import SIGMA_MAX, ScoreSettings
@@ -258,6 +261,34 @@ def test_guidance_and_network_go_together(settings, network, guidance):
     assert (chosen.network, chosen.chosen) == (network, guidance)
     assert Score(chosen).serves_any_acquisition == (network == "prior")
     assert Score.network_choice(settings) == ({"network": network} if settings else {})
+
+
+def of_training(**settings) -> Weights:
+    stored = asdict(ScoreSettings(**{"width": 8, **settings}))
+    return Weights(Path("weights.safetensors"), WeightsHeader(plugin="score", version="0", settings=stored))
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "kept"),
+    [
+        ({"samples": 16, "steps": 9}, {"guidance": "regression"}, {}),
+        ({"data_step": False}, {"guidance": "regression"}, {}),
+        ({"exact": True}, {"guidance": "regression"}, {}),
+        ({"exact": True, "samples": 16}, {"data_step": False}, {"samples": 16}),
+        ({"guidance": "regression"}, {"samples": 16}, {}),
+        ({"samples": 16}, {"guidance": "signal"}, {"samples": 16}),
+        ({"samples": 16}, {}, {"samples": 16}),
+    ],
+)
+def test_settings_of_training_give_way_where_they_contradict_the_user(trained, asked, kept):
+    found = with_network(Score, asked, of_training(model_error=0.2, **trained))
+    assert make_settings(Score, found) == ScoreSettings(width=8, model_error=0.2, **asked, **kept)
+
+
+def test_a_contradiction_of_the_user_stays_an_error():
+    found = with_network(Score, {"guidance": "regression", "samples": 4}, of_training(samples=16))
+    with pytest.raises(SettingsError, match="leave samples out"):
+        make_settings(Score, found)
 
 
 @pytest.mark.parametrize(
