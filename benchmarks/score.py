@@ -10,8 +10,6 @@ Weights are those that are shipped, unless --prior and --signal name others. The
 from __future__ import annotations
 
 import json
-import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import h5py
+import encoding_array
 import matplotlib.pyplot as plt
 import numpy as np
 import typer
+from card import put, table
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -32,14 +31,12 @@ from mpibridge.errors import MPIBridgeError
 from mpibridge.execution import execute, n_frames, take_frames
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
-from mpibridge.operators import SystemMatrix
 from mpibridge.plot.style import COLORMAP
 from mpibridge.plugin import Result, SpectralProblem, make_settings
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting, silent
 from mpibridge.protocol import GAIN, Method
 from mpibridge.simulate.presets import Preset, preset
-from mpibridge.targets import replacing
 from mpibridge.training import Simulated
 
 HOME = Path(__file__).parent.parent
@@ -236,24 +233,11 @@ def samples_picture(run: Runner, drawn: protocol.Bed) -> plt.Figure:
 
 
 def measured(run: Runner, folder: Path) -> tuple[list[dict[str, Any]], plt.Figure]:
-    """Three phantoms of an encoding-array scanner, 8 × 8 voxels, 40 rows: no truth is known, residuals are.
-
-    Kaczmarz has the sweeps and λ with which others showed these data.
-    """
-
-    def stored(name: str) -> np.ndarray:
-        with h5py.File(folder / f"{name}.mat") as file:
-            values = file[name][...]
-        return (values["real"] + 1j * values["imag"]).astype(np.complex64)
-
-    grid = Grid((8, 8, 1), (0.08, 0.08, 0.01))
-    matrix = (
-        stored("S").T.reshape(-1, *grid.shape).swapaxes(2, 3).reshape(-1, grid.n_voxels)
-    )  # y runs fastest
-    rows = np.stack([stored(name).ravel() for name in ("b1", "b2", "b3")])
-    problem = SpectralProblem(grid=grid, rows=rows, operator=SystemMatrix(matrix, grid))
+    """Three measured phantoms: no truth is known, residuals are."""
+    problem = encoding_array.problem(folder)
+    matrix, rows = problem.operator.matrix, problem.rows
     kaczmarz = registry.load("kaczmarz")
-    baseline = kaczmarz(make_settings(kaczmarz, {"iterations": 300, "regularization": 5e-4}))
+    baseline = kaczmarz(make_settings(kaczmarz, encoding_array.KACZMARZ))
     found = {
         "kaczmarz": execute(baseline, problem, generator=np.random.default_rng(0), report=silent),
         "score": run(problem, {"guidance": "posterior", "samples": 16}),
@@ -265,7 +249,7 @@ def measured(run: Runner, folder: Path) -> tuple[list[dict[str, Any]], plt.Figur
         / np.linalg.norm(rows, axis=1)
     )
     said = []
-    for i, name in enumerate(("b1", "b2", "b3")):
+    for i, name in enumerate(encoding_array.PHANTOMS):
         rest = {
             method: np.linalg.norm(matrix @ result.image[i].ravel() - rows[i]) / np.linalg.norm(rows[i])
             for method, result in found.items()
@@ -292,26 +276,8 @@ def measured(run: Runner, folder: Path) -> tuple[list[dict[str, Any]], plt.Figur
             ax.set(xticks=[], yticks=[])
             if not i:
                 ax.set_title(title, fontsize=9)
-        row[0].set_ylabel(("b1", "b2", "b3")[i])
+        row[0].set_ylabel(encoding_array.PHANTOMS[i])
     return said, figure
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return "\n".join([*lines, *("| " + " | ".join(str(row[n]) for n in names) + " |" for row in rows)]) + "\n"
-
-
-def put(file: Path, sections: Mapping[str, str]) -> None:
-    """Replace what stands between <!-- name --> and <!-- /name --> in a text."""
-    text = file.read_text()
-    for name, content in sections.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{file} has no section {name!r}")
-        text = pattern.sub(lambda match, content=content: match[1] + content + match[2], text)
-    with replacing(file, (".md",)) as path:
-        path.write_text(text)
 
 
 def main(
@@ -323,8 +289,8 @@ def main(
     signal: Annotated[Path | None, typer.Option(help="weights for openmpi-2d")] = None,
     n: Annotated[int, typer.Option(help="images per group and noise level")] = 100,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0")] = "cpu",
-    encoding_array: Annotated[
-        Path | None, typer.Option(help="folder of S.mat, b1.mat, b2.mat, b3.mat")
+    measured_data: Annotated[
+        Path | None, typer.Option("--encoding-array", help="folder of S.mat, b1.mat, b2.mat, b3.mat")
     ] = None,
 ) -> None:
     """Measure `score` and write what its card shows."""
@@ -352,9 +318,7 @@ def main(
     sections["told"] = table(told(run, ours))
     sections["calibration"] = table(calibration(run, ours))
     figures["score-samples.png"] = samples_picture(run, ours)
-    shared = Path(os.environ.get("MPIBRIDGE_SHARED", HOME.parent / "shared"))
-    folder = encoding_array or shared / "data/real/encoding-array"
-    if (folder / "S.mat").exists():
+    if (folder := encoding_array.folder(measured_data)) is not None:
         said, figures["score-measured.png"] = measured(run, folder)
         sections["measured"] = table(said)
     (out / "sections.json").write_text(json.dumps(sections, indent=1, ensure_ascii=False))

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mpibridge.pipeline import reconstruct
     from mpibridge.preprocessing import Preprocessing
     from mpibridge.registry import plugins
+    from mpibridge.resampling import resample
     from mpibridge.training import Training, train
 
 __version__ = "0.1.0"
@@ -69,6 +70,7 @@ __all__ = [
     "plugins",
     "reconstruct",
     "registry",
+    "resample",
     "save",
     "simulate",
     "train",
@@ -87,6 +89,7 @@ _MODULE_OF = {
     "Preprocessing": "preprocessing",
     "find_calibration": "matching",
     "plugins": "registry",
+    "resample": "resampling",
     "train": "training.run",
     "Training": "training.settings",
     "Grid": "model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,6 +63,10 @@ class MPIAccessor:
         ``"system_matrix"``. options: of the function of that name in `mpibridge.plot`. Raises ShapeError, SettingsError.
         """
         return mpibridge.plot.draw(self._dataset, view, **options)
+
+    def resample(self, grid: Grid | float | Sequence[int]) -> xr.Dataset:
+        """The image on another grid, from the function of space that its method found: `mpibridge.resample`."""
+        return mpibridge.resample(self._dataset, grid)
 
     def plot_slices(self, **options: Any) -> Figure:
         """The three orthogonal slices of a volume, through its largest value or ``position=(x, y, z)`` in metres.

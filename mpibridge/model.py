@@ -97,6 +97,23 @@ class Grid:
         """xarray coordinates z, y, x in metres."""
         return {dim: (dim, self.axis(dim), {"units": "m"}) for dim in GRID_DIMS}
 
+    def resized(self, voxels: float | Sequence[int]) -> Grid:
+        """The same field of view in other voxels: (y, x) or (z, y, x) of them, or a factor along every axis.
+
+        Axes of one voxel stay so. ShapeError for what does not fit.
+        """
+        if isinstance(voxels, int | float):
+            sizes = [max(1, round(n * float(voxels))) if n > 1 else 1 for n in self.shape]
+        else:
+            sizes = [int(n) for n in voxels]
+            sizes = [self.shape[0], *sizes] if len(sizes) == 2 else sizes
+        if len(sizes) != 3 or any((n == 1) != (m == 1) for n, m in zip(self.shape, sizes, strict=True)):
+            raise ShapeError(
+                f"{voxels} voxels do not fit a grid of {self.shape} (z, y, x): an axis of one voxel must stay one, and one of "
+                "several several"
+            )
+        return Grid((sizes[2], sizes[1], sizes[0]), self.field_of_view, self.center)
+
     def almost_equal(self, other: Grid, relative: float = 1e-6) -> bool:
         """Same size, and extents and centres equal to ``relative`` of a voxel."""
         tolerance = relative * max(max(self.spacing), 1e-12)

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from numbers import Integral
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -150,7 +150,11 @@ def reconstruct(
             result = execute(method, problem, generator=generator, report=report, device=where)
     provenance |= {"device": where, "seconds": time.perf_counter() - started}
     calibrated = method.takes in CALIBRATED
-    grid = placed_grid(problem.grid, scan, calibrations[0]) if calibrated else problem.grid
+    grid = problem.grid
+    if method.takes is SpectralProblem and result.grid is not None:  # MPIReco.jl places its images itself
+        grid, result = result.grid, replace(result, grid=None)
+    if calibrated:
+        grid = placed_grid(grid, scan, calibrations[0])
     knows_places = not calibrated or calibration_grid(calibrations[0]) is not None
     return _image(scan, preprocessing, grid, result, provenance, labelled=knows_places)
 

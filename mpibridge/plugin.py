@@ -34,12 +34,14 @@ class SpectralProblem:
 
     rows: (frame, row) complex64. operator: the (weighted) system matrix of the same rows. noise: standard deviation of
     every row, weighted like the rows, (row,) or, where frames differ, (frame, row); None if nobody measured it.
+    matrix_noise: standard deviation of the entries of every row of the system matrix, (row,), weighted alike, or None.
     """
 
     grid: Grid
     rows: Any
     operator: SystemMatrix
     noise: Any = None
+    matrix_noise: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,13 @@ class Plugin(ABC, Generic[P]):
     def bytes_per_frame(self, problem: P) -> int:
         """Memory that one more frame takes while it is reconstructed; 0 if any number goes at once."""
         return 0
+
+    def sampled(self, trace: Mapping[str, Any], here: Grid, grid: Grid) -> np.ndarray | None:
+        """The image (frame, z, y, x) on another grid, from what the trace of a result holds; None if that is no function of space.
+
+        here: the grid of the image, in whose field of view the other one lies. What ``dataset.mpi.resample`` asks for.
+        """
+        return None
 
     def in_julia(self) -> Plugin[RecordingProblem] | None:
         """The same method as MPIReco.jl runs it, for ``engine="julia"``; None if there is none."""

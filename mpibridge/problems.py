@@ -112,12 +112,20 @@ def spectral_problem(
     deviation = (
         None if noise is None or len(noise) < 2 else noise.std(0, ddof=1) / np.sqrt(preprocessing.averages)
     )
+    matrix_deviation = None
+    if len(calibrations) == 1 and not patched:
+        matrix_deviation = background_deviation(calibrations[0], rows, preprocessing)
+    if matrix_deviation is not None:
+        matrix_deviation = np.resize(matrix_deviation, operator.n_rows)
     weights = row_weights(operator, rows, calibrations[0], deviation, preprocessing)
     if weights is not None:
         operator = operator.weighted(weights)
         data = (data * weights).astype(data.dtype)
         deviation = None if deviation is None else deviation * weights
-    return SpectralProblem(grid=operator.grid, rows=data, operator=operator, noise=deviation)
+        matrix_deviation = None if matrix_deviation is None else matrix_deviation * weights
+    return SpectralProblem(
+        grid=operator.grid, rows=data, operator=operator, noise=deviation, matrix_noise=matrix_deviation
+    )
 
 
 def system_matrix_operator(calibration: xr.Dataset, rows: Rows, preprocessing: Preprocessing) -> SystemMatrix:

@@ -14,11 +14,17 @@ PROVENANCE = "/reconstruction/_mpibridge"
 def provenance(image: xr.Dataset) -> dict[str, Any]:
     """Plugin, settings, files, versions, … of an image by name; empty if mpibridge did not make it."""
     prefix = f"{PROVENANCE}/"
+    large = {name: image[name].values for name in large_entries(image)}
     return {
-        path.removeprefix(prefix): _decoded(value)
-        for path, value in image.attrs.items()
+        str(path).removeprefix(prefix): _decoded(value)
+        for path, value in (image.attrs | large).items()
         if str(path).startswith(prefix) and "@" not in str(path)
     }
+
+
+def large_entries(image: xr.Dataset) -> list[str]:
+    """Names of the variables that hold what was too large for a header when the image was read."""
+    return [str(name) for name in image.data_vars if str(name).startswith(f"{PROVENANCE}/")]
 
 
 def _decoded(value: Any) -> Any:

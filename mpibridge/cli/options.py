@@ -18,13 +18,15 @@ from mpibridge.errors import SettingsError
 from mpibridge.preprocessing import Preprocessing
 
 PLUGIN = "kaczmarz"
+PREPROCESSING = frozenset(field.name for field in fields(Preprocessing))
 
 
 class TakesSettings(TyperCommand):
     """A command whose plugin's settings are options, too: ``--iterations 3`` is ``--set iterations=3``.
 
-    The plugin is what the option or the argument called ``plugin`` says. A setting that is called like an option of the
-    command itself needs ``--set``.
+    The plugin is what the option or the argument called ``plugin`` says. A setting that is called like a field of
+    `Preprocessing` goes before it; one that is called like another option of the command needs ``--set``. Several numbers may
+    follow: ``--grid 116 116`` is ``--set grid=116,116``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -42,12 +44,15 @@ class TakesSettings(TyperCommand):
             option, equals, value = word.partition("=")
             if word == "--":
                 return [*words, word, *rest]
-            if not option.startswith("--") or option in own:
+            name = option[2:].replace("-", "_")
+            if not option.startswith("--") or (option in own and name not in PREPROCESSING):
                 words.append(word)
                 continue
             if known is None:
                 known = self._settings(ctx, args)
-            name = option[2:].replace("-", "_")
+            if option in own and name not in known:
+                words.append(word)
+                continue
             positive = name.removeprefix("no_")
             if known.get(name) == "bool":
                 value = value if equals else "true"
@@ -55,6 +60,10 @@ class TakesSettings(TyperCommand):
                 if not equals and (not rest or rest[0] in own):
                     ctx.fail(f"Option '{option}' requires a value.")
                 value = value if equals else rest.pop(0)
+                while (
+                    known[name] not in ("int", "float") and _is_number(value) and rest and _is_number(rest[0])
+                ):
+                    value = f"{value},{rest.pop(0)}"
             elif known.get(positive) == "bool" and not equals:
                 name, value = positive, "false"
             else:
@@ -75,6 +84,15 @@ class TakesSettings(TyperCommand):
         words = [word for word in (given.get("plugin"), *rest, PLUGIN) if isinstance(word, str)]
         cls = registry.load(next((word for word in words if word in registry.plugins()), words[0]))
         return {setting.name: setting.type for setting in settings.describe(cls.Settings)}
+
+
+def _is_number(text: str) -> bool:
+    """Of a text, or of several numbers separated by commas."""
+    try:
+        [float(part) for part in text.split(",")]
+    except ValueError:
+        return False
+    return True
 
 
 def preprocessing_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -163,7 +163,7 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     finer = data.finer or (source.finer if isinstance(source, Preset) else 1)
     forward = None
     if isinstance(source, Preset):
-        forward = _forward(source, calibration, rows, preprocessing, operator.grid, finer)
+        forward = forward_matrix(source, calibration, rows, preprocessing, operator.grid, finer)
     elif finer > 1:
         raise SettingsError(
             f"finer={finer}: a measured system matrix knows no grid finer than its own; pass finer=1 or a preset"
@@ -201,7 +201,7 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     )
 
 
-def _forward(
+def forward_matrix(
     source: Preset,
     calibration: xr.Dataset,
     rows: Rows,

@@ -6,7 +6,7 @@ import torch
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import SpectralProblem
-from mpibridge_plugins.score.linear import Model, model_of, row_weights
+from mpibridge_plugins.linear import Model, model_of, row_weights
 from mpibridge_plugins.score.plugin import Score, ScoreSettings
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from mpibridge_plugins.score.linear import data_of
+from mpibridge_plugins.linear import data_of
 from tests.score.examples import modelled, problem
 
 

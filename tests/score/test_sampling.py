@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mpibridge_plugins.score.linear import Data
+from mpibridge_plugins.linear import Data
 from mpibridge_plugins.score.sampling import EXPLAINED, across_slices, decoupled, heun, noise_levels, turning
 from tests.score.examples import modelled, problem
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
+from mpibridge_plugins.linear import Data, Model, data_of, model_of, row_weights
 from mpibridge_plugins.score import sampling
 from mpibridge_plugins.score.augmentation import LARGEST, SMALLEST, superposed, varied
-from mpibridge_plugins.score.linear import Data, Model, data_of, model_of, row_weights
 from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, Denoiser
 from mpibridge_plugins.score.settings import GUIDANCES, SIGMA_MAX, SIGMA_MIN, ScoreSettings
 

@@ -12,8 +12,8 @@ from itertools import count
 import torch
 from torch import Tensor
 
+from mpibridge_plugins.linear import Data
 from mpibridge_plugins.score.augmentation import SMALLEST
-from mpibridge_plugins.score.linear import Data
 
 Denoise = Callable[[Tensor, float], Tensor]
 DenoisePlanes = Callable[[Tensor, float], Tensor]

@@ -1,0 +1,427 @@
+"""Everything that the model card of `nir` shows: tables, pictures, when it stops, how long it takes, measured data.
+
+Run: python benchmarks/nir.py --out runs/nir          # 40 minutes on 2 cores; what is done is not done again
+     python benchmarks/nir.py --out runs/nir --card   # and put it into the card and docs/
+     python benchmarks/nir.py --out runs/nir --only series --device cuda   # 100 frames on a GPU
+
+The measured data (github.com/BUAALGH/ISBI-2026-MPI-Encoding-Array, MIT) are looked for in --encoding-array.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import encoding_array
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import typer
+from card import put, table
+from nir_bed import PHANTOMS, Bed, bed, bicubic, run, tunings, whitened
+from rich.console import Console
+from rich.markdown import Markdown
+
+from mpibridge import registry
+from mpibridge.errors import MPIBridgeError
+from mpibridge.metrics import bootstrap
+from mpibridge.model import Grid
+from mpibridge.operators import SystemMatrix
+from mpibridge.plot.style import COLORMAP
+from mpibridge.plugin import SpectralProblem, make_settings
+from mpibridge.protocol import BASELINES
+from mpibridge.simulate import phantoms
+
+HOME = Path(__file__).parent.parent
+CARD, PICTURES = HOME / "plugins/mpibridge_plugins/nir/README.md", HOME / "docs"
+LEVELS = (15.0, 20.0, 25.0, 30.0)
+"""dB after row normalisation."""
+SEEDS = (1, 2, 3)
+"""Of the noise."""
+STEPS = (25, 50, 100, 150, 200, 300, 400, 600)
+"""Iterations, where their number is the question."""
+METHODS = {
+    "Kaczmarz λ 0.5 × 150 (seed), bicubic": "seed",
+    "Kaczmarz tuned, bicubic": "kaczmarz",
+    "Tikhonov ≥ 0 tuned, bicubic": "tikhonov",
+    "TV ≥ 0 tuned, bicubic": "tv",
+    "NIR 29 × 29, bicubic": "native",
+    "NIR 116 × 116": "nir",
+}
+CLASSICAL = ("seed", "kaczmarz", "tikhonov", "tv")
+
+
+def resampled(problem: SpectralProblem, result: Any, grid: Grid, **settings: Any) -> np.ndarray:
+    """The images of stored networks on another grid."""
+    cls = registry.load("nir")
+    return cls(make_settings(cls, settings)).sampled(result.trace, problem.grid, grid)
+
+
+def level(made: Bed, snr: float) -> dict[str, Any]:
+    """PSNR and SSIM (phantom, seed, 2) at 116 × 116 of every method at one noise level, and how they were tuned.
+
+    Classical methods have the best of all settings for every phantom and level, with rows as normalised and whitened.
+    """
+    problem, n = made.scans(PHANTOMS, snr, SEEDS), len(SEEDS)
+    found: dict[str, Any] = {}
+    at_seed = run("kaczmarz", {"iterations": 150, "regularization": 0.5}, problem)
+    found["seed"] = made.scores(bicubic(at_seed.image), PHANTOMS, n)
+    norm = float(np.linalg.norm(at_seed.image.reshape(len(problem.rows), -1), axis=1).mean())
+    chosen = {}
+    for name in BASELINES:
+        every, settings = [], []
+        for kind, given in (("row norm", problem), ("whitened", whitened(problem, norm))):
+            for values in tunings(name):
+                image = run(BASELINES[name].plugin, values, given).image
+                every.append(made.scores(bicubic(image), PHANTOMS, n))
+                settings.append({"rows": kind, **values})
+        scores = np.array(every)  # (setting, phantom, seed, 2)
+        best = scores[..., 0].mean(2).argmax(0)
+        found[name] = scores[best, np.arange(len(PHANTOMS))]
+        chosen[name] = [settings[i] for i in best]
+    fit = run("nir", {}, problem)
+    found["native"] = made.scores(bicubic(fit.image), PHANTOMS, n)
+    found["nir"] = made.scores(resampled(problem, fit, made.image_grid), PHANTOMS, n)
+    return {
+        "scores": {name: np.asarray(values).tolist() for name, values in found.items()},
+        "chosen": chosen,
+        "iterations": fit.trace["iterations"].tolist(),
+        "reached": fit.trace["reached"].tolist(),
+    }
+
+
+def main_table(results: dict[float, Any]) -> str:
+    """PSNR in dB / SSIM, means over phantoms (but for the spiral's own column) and noises."""
+    rows = []
+    for title, name in METHODS.items():
+        row: dict[str, Any] = {"method": title}
+        for part, which in (("spiral", slice(0, 1)), ("others", slice(1, None))):
+            for snr, result in results.items():
+                psnr, ssim = np.array(result["scores"][name])[which].mean((0, 1))
+                row[f"{part}, {snr:g} dB"] = f"{psnr:.2f} / {ssim:.3f}"
+        rows.append(row)
+    return table(rows)
+
+
+def gains(results: dict[float, Any]) -> str:
+    """PSNR of NIR at 116 × 116 over the best classical method of every phantom, and over its own native image."""
+    rows = []
+    for snr, result in results.items():
+        scores = {name: np.array(values)[..., 0] for name, values in result["scores"].items()}
+        classical = np.stack([scores[name] for name in CLASSICAL])
+        best = np.take_along_axis(classical, classical.mean(2).argmax(0)[None, :, None], 0)[0]
+        over, own = scores["nir"] - best, scores["nir"] - scores["native"]
+        interval = bootstrap(over[1:].mean(1), generator=np.random.default_rng(0))
+        rows.append(
+            {
+                "SNR (dB)": f"{snr:g}",
+                **{name: f"{gain.mean():+.2f}" for name, gain in zip(PHANTOMS, over, strict=True)},
+                "mean without the spiral (95 %)": f"{over[1:].mean():+.2f} ({interval.low:+.2f} … {interval.high:+.2f})",
+                "116 × 116 over 29 × 29 + bicubic": f"{own.mean():+.2f} ({own.min():+.2f} … {own.max():+.2f})",
+                "level reached": f"{np.mean(result['reached']):.0%}",
+                "iterations": f"{np.median(result['iterations']):.0f}",
+            }
+        )
+    return table(rows)
+
+
+def stopping(made: Bed) -> str:
+    """PSNR lost against the best number of iterations, on phantoms and noises of the table."""
+    rows = []
+    for snr in LEVELS:
+        problem = made.scans(PHANTOMS, snr, SEEDS[:1])
+
+        def scored(problem: SpectralProblem = problem, **settings: Any) -> tuple[np.ndarray, Any]:
+            fit = run("nir", settings, problem)
+            images = resampled(problem, fit, made.image_grid)
+            return made.scores(images, PHANTOMS, 1)[:, 0, 0], fit.trace
+
+        every = np.stack([scored(stop="none", iterations=n)[0] for n in STEPS])
+        row: dict[str, Any] = {
+            "SNR (dB)": f"{snr:g}",
+            "best numbers of iterations": ", ".join(str(STEPS[i]) for i in every.argmax(0)),
+        }
+        for rule in ("discrepancy", "held_out"):
+            psnr, trace = scored(stop=rule)
+            lost = every.max(0) - psnr
+            row[f"{rule}: lost (dB), mean / worst"] = f"{lost.mean():.2f} / {lost.max():.2f}"
+            row[f"{rule}: iterations"] = ", ".join(f"{n:.0f}" for n in trace["iterations"])
+        rows.append(row)
+    return table(rows)
+
+
+def figure_1(made: Bed) -> tuple[plt.Figure, str]:
+    """The spiral on several grids from one fit, and how wide its channel is after so many iterations (figure 1 of the seed)."""
+    problem = made.scans(("spiral",), 20.0, SEEDS[:1])
+    fit = run("nir", {}, problem)
+    baseline = run("kaczmarz", {"iterations": 150, "regularization": 0.5}, problem).image
+    sizes = (29, 54, 79, 104)
+    figure, axes = plt.subplots(2, 5, figsize=(10.5, 4.3), layout="constrained")
+    top = made.truth["spiral"].max()
+    for column, size in zip(axes.T, sizes, strict=False):
+        grid = problem.grid.resized((size, size))
+        for ax, image in zip(
+            column, (resampled(problem, fit, grid), bicubic(baseline, size / 29)), strict=True
+        ):
+            ax.imshow(image[0, 0], origin="lower", cmap=COLORMAP, vmin=0, vmax=top)
+            ax.set(xticks=[], yticks=[])
+        column[0].set_title(f"{size} × {size}", fontsize=9)
+    axes[0, 0].set_ylabel("NIR")
+    axes[1, 0].set_ylabel("Kaczmarz, bicubic")
+    widths = [
+        width(
+            made, resampled(problem, run("nir", {"stop": "none", "iterations": n}, problem), made.image_grid)
+        )
+        for n in STEPS
+    ]
+    true = width(made, made.truth["spiral"][None])
+    ax = axes[0, 4]
+    ax.plot(STEPS, widths, "o-", ms=3)
+    ax.axhline(true, color="0.6", lw=0.9)
+    ax.set(xscale="log", xlabel="iterations", ylabel="mm", title="width of the channel")
+    axes[1, 4].imshow(made.truth["spiral"][0], origin="lower", cmap=COLORMAP)
+    axes[1, 4].set(xticks=[], yticks=[], title="truth")
+    for ax in axes[:, 4]:
+        ax.title.set_fontsize(9)
+    rows = [{"iterations": n, "width (mm)": f"{w:.2f}"} for n, w in zip(STEPS, widths, strict=True)]
+    return figure, table([*rows, {"iterations": "truth", "width (mm)": f"{true:.2f}"}])
+
+
+def width(made: Bed, images: np.ndarray) -> float:
+    """Area above half of the maximum over the length of the spiral's middle line, mm."""
+    true = made.truth["spiral"]
+    spacing = made.image_grid.spacing[0]
+    length = np.count_nonzero(true > true.max() / 2) * spacing**2 / 1.6e-3  # its channel is 1.6 mm wide
+    image = images[0]
+    return float(np.count_nonzero(image > np.quantile(image, 0.98) / 2) * spacing**2 / length * 1e3)
+
+
+def speed(made: Bed) -> str:
+    """Seconds and memory of a frame beside Kaczmarz in the same run; the volume has 19³ voxels and three receivers."""
+    volume = volume_scan(np.random.default_rng(0))
+    rows = []
+    for name, problem in (
+        ("29 × 29, 462 rows", made.scans(("spiral",), 20.0, SEEDS[:1])),
+        (f"19 × 19 × 19, {volume.rows.shape[1]} rows", volume),
+    ):
+        seconds = {}
+        for plugin, settings in (("kaczmarz", {"iterations": 150, "regularization": 0.5}), ("nir", {})):
+            run(plugin, {**settings, "iterations": 1}, problem)
+            started = time.perf_counter()
+            run(plugin, settings, problem)
+            seconds[plugin] = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        rows.append(
+            {
+                "frame": name,
+                "nir (s)": f"{seconds['nir']:.1f}",
+                "Kaczmarz, 150 sweeps (s)": f"{seconds['kaczmarz']:.2f}",
+                "ratio": f"{seconds['nir'] / seconds['kaczmarz']:.0f}",
+                "peak memory of the process (GiB)": f"{peak:.1f}",
+                "threads": torch.get_num_threads(),
+            }
+        )
+    return table(rows)
+
+
+def volume_scan(generator: np.random.Generator) -> SpectralProblem:
+    """Blobs seen through smooth rows of three receivers, with 1 % noise: the size is what counts."""
+    grid = Grid((19, 19, 19), (19e-3, 19e-3, 19e-3))
+    x = (np.arange(19) + 0.5) / 19
+    orders = generator.integers(0, 12, (3000, 3))
+    waves = [np.cos(np.pi * orders[:, axis, None] * x) for axis in range(3)]
+    matrix = np.einsum("rz,ry,rx->rzyx", *waves).reshape(3000, -1).astype(np.complex64)
+    matrix *= np.exp(2j * np.pi * generator.random((3000, 1))).astype(np.complex64)
+    truth = phantoms.draw_images(("blobs",), 1, generator, grid)[0].reshape(1, -1)
+    rows = truth @ matrix.T
+    sigma = 0.01 * np.abs(rows).std()
+    noise = generator.standard_normal((2, *rows.shape)) * sigma / 2**0.5
+    return SpectralProblem(
+        grid=grid,
+        rows=(rows + noise[0] + 1j * noise[1]).astype(np.complex64),
+        operator=SystemMatrix(matrix, grid),
+        noise=np.full(3000, sigma, np.float32),
+    )
+
+
+def series(made: Bed, device: str, n: int = 100) -> str:
+    """Seconds of a series of frames."""
+    one = made.scans(("spiral",), 25.0, range(n))
+    started = time.perf_counter()
+    fit = run("nir", {}, one, device=device)
+    seconds = time.perf_counter() - started
+    return table(
+        [
+            {
+                "device": device,
+                "frames": n,
+                "seconds": f"{seconds:.1f}",
+                "iterations, mean": f"{fit.trace['iterations'].mean():.0f}",
+            }
+        ]
+    )
+
+
+def seed_recipe(made: Bed, iterations: int) -> str:
+    """The paper's recipe, as far as the time allows, beside the default on the same scan."""
+    problem = made.scans(("spiral",), 20.0, SEEDS[:1])
+    rows = []
+    for name, settings in (
+        ("default", {}),
+        ("seed", {"recipe": "seed", "iterations": iterations}),
+    ):
+        started = time.perf_counter()
+        fit = run("nir", settings, problem)
+        seconds = time.perf_counter() - started
+        images = resampled(problem, fit, made.image_grid, **settings)
+        psnr, ssim = made.scores(images, ("spiral",), 1)[0, 0]
+        rows.append(
+            {
+                "recipe": name,
+                "iterations": f"{fit.trace['iterations'][0]:.0f}",
+                "PSNR (dB) / SSIM, spiral, 20 dB": f"{psnr:.2f} / {ssim:.3f}",
+                "residual / level": f"{fit.trace['residual'][0] / fit.trace['level'][0]:.3f}",
+                "seconds": f"{seconds:.0f}",
+            }
+        )
+    return table(rows)
+
+
+def measured(folder: Path) -> tuple[str, plt.Figure]:
+    """Three measured phantoms on 64 × 64 beside bicubic Kaczmarz; no truth is known, residuals are."""
+    problem = encoding_array.problem(folder)
+    fit = run("nir", {}, problem)
+    fine = resampled(problem, fit, problem.grid.resized(8))
+    kaczmarz = run("kaczmarz", encoding_array.KACZMARZ, problem).image
+    matrix, rows = problem.operator.matrix, problem.rows
+
+    def rest(images: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(images.reshape(3, -1) @ matrix.T - rows, axis=1) / np.linalg.norm(rows, axis=1)
+
+    said = [
+        {
+            "phantom": name,
+            "residual of nir": f"{ours:.3f}",
+            "of Kaczmarz": f"{theirs:.3f}",
+            "level / residual in the loss": f"{lev / res:.2f}",
+            "stopped by": by,
+        }
+        for name, ours, theirs, lev, res, by in zip(
+            encoding_array.PHANTOMS,
+            rest(fit.image),
+            rest(kaczmarz),
+            fit.trace["level"],
+            fit.trace["residual"],
+            fit.trace["stopped_by"],
+            strict=True,
+        )
+    ]
+    figure, axes = plt.subplots(3, 4, figsize=(7, 5), layout="constrained")
+    titles = ("Kaczmarz, 8 × 8", "bicubic, 64 × 64", "NIR, 8 × 8", "NIR, 64 × 64")
+    for i, row in enumerate(axes):
+        images = (kaczmarz[i, 0], bicubic(kaczmarz[i : i + 1], 8)[0, 0], fit.image[i, 0], fine[i, 0])
+        for ax, image, title in zip(row, images, titles, strict=True):
+            ax.imshow(image, origin="lower", vmin=0, vmax=max(map(np.max, images[1::2])), cmap=COLORMAP)
+            ax.set(xticks=[], yticks=[])
+            if not i:
+                ax.set_title(title, fontsize=9)
+        row[0].set_ylabel(encoding_array.PHANTOMS[i])
+    return table(said), figure
+
+
+def phantoms_picture(made: Bed) -> plt.Figure:
+    """Every phantom of the table at 20 dB: truth, Tikhonov and NIR."""
+    problem = made.scans(PHANTOMS, 20.0, SEEDS[:1])
+    fit = run("nir", {}, problem)
+    ours = resampled(problem, fit, made.image_grid)
+    tikhonov = {"penalty": "l2", "iterations": 300, "restart": "gradient", "regularization": 0.03}
+    theirs = bicubic(run("fista", tikhonov, problem).image)
+    figure, axes = plt.subplots(3, len(PHANTOMS), figsize=(10, 6), layout="constrained")
+    for i, name in enumerate(PHANTOMS):
+        images = (made.truth[name][0], theirs[i, 0], ours[i, 0])
+        for ax, image in zip(axes[:, i], images, strict=True):
+            ax.imshow(image, origin="lower", vmin=0, vmax=1, cmap=COLORMAP)
+            ax.set(xticks=[], yticks=[])
+        axes[0, i].set_title(name, fontsize=9)
+    for ax, label in zip(axes[:, 0], ("truth", "Tikhonov ≥ 0, bicubic", "NIR"), strict=True):
+        ax.set_ylabel(label)
+    return figure
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for tables and pictures")],
+    card: Annotated[bool, typer.Option(help="put them into the model card and docs/, too")] = False,
+    only: Annotated[str | None, typer.Option(help="parts to measure, separated by commas")] = None,
+    iterations: Annotated[int, typer.Option(help="of the seed's recipe, which has 70000")] = 1000,
+    device: Annotated[str, typer.Option(help="of the series: cpu, cuda or cuda:0")] = "cpu",
+    frames: Annotated[int, typer.Option(help="of the series")] = 100,
+    measured_data: Annotated[
+        Path | None, typer.Option("--encoding-array", help="folder of S.mat, b1.mat, b2.mat, b3.mat")
+    ] = None,
+) -> None:
+    """Measure `nir` and write what its card shows. Parts that lie in the folder are not measured again."""
+    out.mkdir(parents=True, exist_ok=True)
+    made = bed()
+    wanted = None if only is None else set(only.split(","))
+    sections: dict[str, str] = {}
+
+    def part(name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, as JSON in the folder; None if it is not asked for and was not made before."""
+        file = out / f"{name}.json"
+        if not file.exists():
+            if wanted is not None and name not in wanted:
+                return None
+            started = time.perf_counter()
+            value = make()
+            file.write_text(json.dumps(value, indent=1, ensure_ascii=False))
+            Console().print(f"{name}: {time.perf_counter() - started:.0f} s")
+        return json.loads(file.read_text())
+
+    def drawn(name: str, make: Callable[[], tuple[plt.Figure, str]]) -> Callable[[], str]:
+        def with_picture() -> str:
+            figure, text = make()
+            figure.savefig(out / f"nir-{name}.png", dpi=110)
+            return text
+
+        return with_picture
+
+    results = {}
+    for snr in LEVELS:
+        found = part(f"table-{snr:g}", lambda snr=snr: level(made, snr))
+        if found is not None:
+            results[snr] = found
+    if results:
+        sections["table"], sections["gains"] = main_table(results), gains(results)
+    folder = encoding_array.folder(measured_data)
+    parts: dict[str, Callable[[], str]] = {
+        "stopping": lambda: stopping(made),
+        "figure-1": drawn("figure-1", lambda: figure_1(made)),
+        "speed": lambda: speed(made),
+        "seed": lambda: seed_recipe(made, iterations),
+        "series": lambda: series(made, device, frames),
+        "phantoms": drawn("phantoms", lambda: (phantoms_picture(made), "")),
+    }
+    if folder is not None:
+        parts["measured"] = drawn("measured", lambda: measured(folder)[::-1])
+    for name, make in parts.items():
+        text = part(name, make)
+        if text:
+            sections[name] = text
+    for name, text in sections.items():
+        Console().print(f"[b]{name}[/b]", Markdown(text))
+    if card:
+        put(CARD, sections)
+        for file in out.glob("nir-*.png"):
+            (PICTURES / file.name).write_bytes(file.read_bytes())
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except MPIBridgeError as error:
+        sys.exit(f"error: {error}")

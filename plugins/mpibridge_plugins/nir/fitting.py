@@ -1,0 +1,140 @@
+"""The fit of networks to frames, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, inf, pi
+
+import torch
+from torch import Tensor
+
+from mpibridge_plugins.linear import TINY
+from mpibridge_plugins.nir.network import Siren
+from mpibridge_plugins.nir.noise import Frames
+
+WARM_UP = 20
+"""Iterations in which the learning rate rises."""
+EVERY = 10
+"""Iterations between two questions whether to stop."""
+COOLING = 60
+"""Iterations in which the learning rate of a frame that may stop falls to nothing: they end its restlessness."""
+PATIENCE = 5
+"""Questions without progress on held-out rows before a frame stops."""
+
+Sample = Callable[[], tuple[Tensor | slice, Tensor]]
+"""Some of the frames, and their images (frame, voxel) at points of its choice."""
+Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Image (frame, voxel), residual and level (frame,) → which frames may stop, (frame,) bool."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit came to; parameters of the networks (network, number), all else (frame,).
+
+    iterations: until the network rested. residual: ‖weights·(y − s·Vᵀx)‖, level: what the errors alone leave of it.
+    stopped: whether the rule ended the fit.
+    """
+
+    parameters: Tensor
+    iterations: Tensor
+    residual: Tensor
+    level: Tensor
+    stopped: Tensor
+
+
+def discrepancy(image: Tensor, residual: Tensor, level: Tensor) -> Tensor:
+    """Stop as soon as the residual is what the errors alone would leave. Source: Morozov's principle."""
+    return residual <= level
+
+
+class HeldOut:
+    """Stop when rows that the fit has not seen are predicted no better for `PATIENCE` questions.
+
+    misfit: of images (frame, voxel) on those rows, (frame,).
+    """
+
+    def __init__(self, misfit: Callable[[Tensor], Tensor]) -> None:
+        self._misfit = misfit
+        self._best: Tensor | None = None
+        self._waited: Tensor | None = None
+
+    def __call__(self, image: Tensor, residual: Tensor, level: Tensor) -> Tensor:
+        misfit = self._misfit(image)
+        if self._best is None or self._waited is None:
+            self._best, self._waited = misfit, torch.zeros_like(misfit)
+        self._waited = torch.where(misfit < self._best, 0.0, self._waited + 1)
+        self._best = torch.minimum(misfit, self._best)
+        return self._waited >= PATIENCE
+
+
+def misfit_weights(frames: Frames, balance: float) -> Tensor:
+    """Of the singular coordinates in the loss, (frame, rank): all 1 without balance, as in the seed.
+
+    (s² + balance·σ²/v)^−½, with v the variance of a white image that explains the data: gradient descent then meets all
+    coordinates above the noise at one pace instead of the strongest first.
+    """
+    data = frames.data
+    if not balance:
+        return torch.ones_like(data.y)
+    return (data.model.values.square() + balance * data.sigma.square() / data.variance).rsqrt()
+
+
+def fit(
+    network: Siren,
+    frames: Frames,
+    sample: Sample,
+    look: Callable[[], Tensor],
+    *,
+    weights: Tensor,
+    rate: float,
+    iterations: int,
+    rule: Rule | None,
+    report: Callable[[int], None],
+) -> Fit:
+    """Adam with a cosine schedule on Σ_frames ‖weights·(y − s·Vᵀx)‖²/‖weights·y‖². Source: eq. (1) of the seed.
+
+    sample: frames and images of the loss. look: images (frame, voxel) of all frames for the question whether to stop, every
+    `EVERY` iterations. network: one per frame, or one for all, which stops when all frames may.
+    """
+    data = frames.data
+    s, basis = data.model.values, data.model.basis
+    size = (weights * data.y).square().sum(1).clamp_min(TINY)
+
+    def residual_of(image: Tensor, of: Tensor | slice = slice(None)) -> Tensor:
+        return (weights[of] * (data.y[of] - s * (image @ basis))).norm(dim=1)
+
+    parameters = list(network.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=rate)
+    stopped_at = torch.full_like(size, inf)
+    for iteration in range(iterations):
+        if rule is not None and iteration and iteration % EVERY == 0:
+            with torch.no_grad():
+                image = look()
+                may = rule(image, residual_of(image), frames.level(image, weights))
+            stopped_at = torch.where(may & stopped_at.isinf(), iteration, stopped_at)
+            if (stopped_at + COOLING <= iteration).all():
+                break
+        some, image = sample()
+        loss = (residual_of(image, some).square() / size[some]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        before = [p.detach().clone() for p in parameters]
+        optimizer.step()
+        pace = min(1, (iteration + 1) / WARM_UP) * (1 + cos(pi * iteration / iterations)) / 2
+        paces = pace * (1 - (iteration - stopped_at) / COOLING).clamp(0, 1)
+        if len(network.weights[0]) < len(paces):
+            paces = paces.max()[None]
+        with torch.no_grad():  # Adam moves every number by itself, so that each frame can have its own rate
+            for parameter, old in zip(parameters, before, strict=True):
+                torch.lerp(old, parameter, paces[:, None, None], out=parameter)
+        report(iteration + 1)
+    with torch.no_grad():
+        image = look()
+        return Fit(
+            network.flat(),
+            (stopped_at + COOLING).clamp_max(iterations),
+            residual_of(image),
+            frames.level(image, weights),
+            stopped_at.isfinite(),
+        )

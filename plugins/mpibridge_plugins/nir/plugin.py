@@ -1,0 +1,204 @@
+"""Plugin `nir`: a small network from coordinates to concentration, fitted to one measurement, sampled on any grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpibridge.errors import SettingsError
+from mpibridge.model import Grid
+from mpibridge.operators import SystemMatrix
+from mpibridge.plugin import Plugin, Report, Result, SpectralProblem
+from mpibridge_plugins.nir.field import Field, frame_times
+from mpibridge_plugins.nir.fitting import Fit, HeldOut, Rule, discrepancy, fit, misfit_weights
+from mpibridge_plugins.nir.network import Siren
+from mpibridge_plugins.nir.noise import Frames, alike_frames
+from mpibridge_plugins.nir.points import axes_of, on_each_axis
+from mpibridge_plugins.nir.settings import NIRSettings, Recipe
+
+HELD_OUT = 10
+"""Every tenth row is held out."""
+
+
+class NIR(Plugin[SpectralProblem]):
+    """Networks φ (SIREN) from coordinates to concentration, with Dφ fitted to the data of every frame: argmin ‖S Dφ(p) − u‖.
+
+    D is the mean over voxels. Without training data, for every calibration. Source: Tsanda et al. 2025, "Neural implicit
+    representations for grid-agnostic MPI reconstructions", eq. (1).
+    """
+
+    name = "nir"
+    takes = SpectralProblem
+    Settings = NIRSettings
+    arrays = "torch"
+
+    @property
+    def _chosen(self) -> tuple[NIRSettings, Recipe]:
+        return self.settings, self.settings.plan
+
+    def bytes_per_frame(self, problem: SpectralProblem) -> int:
+        """What backpropagation keeps of the points of one frame; the frames of a shared network go together."""
+        settings, plan = self._chosen
+        if settings.dynamic:
+            return 0
+        points = int(np.prod(on_each_axis(problem.grid, plan.points))) * problem.grid.n_voxels
+        return 4 * points * plan.width * 3 * (plan.depth + 1)
+
+    def reconstruct(
+        self, problem: SpectralProblem, *, generator: np.random.Generator, report: Report
+    ) -> Result:
+        """The image on the grid of the settings.
+
+        trace, all (frame, …): ``iterations``; ``residual`` of the loss and the ``level`` that errors alone would leave, and
+        whether it was ``reached``; ``stopped_by``: discrepancy, held_out or iterations; ``scale`` of the image, and
+        ``network``, the parameters.
+        """
+        _require(problem)
+        settings, plan = self._chosen
+        generators = generator.spawn(len(problem.rows))
+        seen, unseen = _split(problem, plan.stop == "held_out")
+        parts = list(alike_frames(seen, whiten=plan.whiten, rank=settings.rank, together=settings.dynamic))
+        fits = []
+        for i, frames in enumerate(parts):
+            own = [generators[int(frame)] for frame in frames.where]
+            fits.append(self._fitted(frames, problem.grid, unseen, own, _part(report, i, len(parts), plan)))
+        order = torch.argsort(torch.cat([frames.where for frames in parts]))
+        scale = torch.cat(
+            [frames.data.scale[:, 0].masked_fill((frames.data.y == 0).all(1), 0) for frames in parts]
+        )
+        found = {
+            name: torch.cat([getattr(result, name) for result in fits])
+            for name in ("iterations", "residual", "level", "stopped")
+        }
+        networks = torch.cat([result.parameters for result in fits])
+        trace: dict[str, Any] = {name: values[order] for name, values in found.items()}
+        stopped = trace.pop("stopped").cpu().numpy()
+        trace["reached"] = trace["residual"] <= trace["level"]
+        trace["stopped_by"] = np.where(stopped, plan.stop, "iterations")
+        trace |= {"scale": scale[order], "network": networks if settings.dynamic else networks[order]}
+        grid = settings.image_grid(problem.grid)
+        image = self._images(trace["network"], trace["scale"], problem.grid, grid)
+        if not settings.keep_network:
+            del trace["network"]
+        return Result(image=image, trace=trace, grid=None if grid == problem.grid else grid)
+
+    def sampled(self, trace: Mapping[str, Any], here: Grid, grid: Grid) -> np.ndarray | None:
+        """The image (frame, z, y, x) of the stored networks on a grid in the field of view ``here``."""
+        if "network" not in trace:
+            return None
+        networks, scale = (
+            torch.from_numpy(np.array(trace[name], np.float32)) for name in ("network", "scale")
+        )
+        return self._images(torch.atleast_2d(networks), torch.atleast_1d(scale), here, grid).numpy()
+
+    def _images(self, networks: Tensor, scale: Tensor, native: Grid, grid: Grid) -> Tensor:
+        """(frame, z, y, x) of networks (frame or 1, number)."""
+        without = [np.random.default_rng(0)] * len(networks)  # what they draw is overwritten
+        field = self._field(native, len(scale), without)
+        field.network.to(networks.device).load(networks)
+        return (field.on(grid) * scale[:, None]).reshape(-1, *grid.shape)
+
+    def _field(self, native: Grid, n_frames: int, generators: Sequence[np.random.Generator]) -> Field:
+        """Untrained networks. generators: one per network."""
+        settings, plan = self._chosen
+        widths = [len(axes_of(native)) + settings.dynamic, *[plan.width] * plan.depth, 1]
+        network = Siren(widths, plan.first, plan.hidden, values=plan.values, generators=generators)
+        return Field(
+            network, native, frame_times(native, n_frames, settings.frame_step) if settings.dynamic else None
+        )
+
+    def _fitted(
+        self,
+        frames: Frames,
+        grid: Grid,
+        unseen: SpectralProblem | None,
+        generators: list[np.random.Generator],
+        report: Callable[[int], None],
+    ) -> Fit:
+        settings, plan = self._chosen
+        drawing = generators[:1] if settings.dynamic else generators
+        field = self._field(grid, len(frames.where), drawing)
+        field.network.to(frames.data.y.device)
+        scales = 0
+
+        def sample() -> tuple[Tensor | slice, Tensor]:
+            nonlocal scales
+            if plan.sampling == "stratified":
+                return field.stratified(plan.points, drawing)
+            scales += 1  # in turns, not by chance: frames that are fitted together share them
+            return field.pooled(1 + (scales - 1) % plan.points, drawing)
+
+        return fit(
+            field.network,
+            frames,
+            sample,
+            lambda: field.on(grid, on_each_axis(grid, max(2, plan.points))),
+            weights=misfit_weights(frames, plan.balance),
+            rate=plan.rate,
+            iterations=plan.iterations,
+            rule=_rule(plan.stop, frames, unseen),
+            report=report,
+        )
+
+
+def _rule(stop: str, frames: Frames, unseen: SpectralProblem | None) -> Rule | None:
+    if stop == "discrepancy":
+        return discrepancy
+    if unseen is None:
+        return None
+    matrix, wanted = unseen.operator.matrix, unseen.rows[frames.where]
+
+    def misfit(image: Tensor) -> Tensor:
+        return ((image * frames.data.scale).to(matrix.dtype) @ matrix.mT - wanted).norm(dim=1)
+
+    return HeldOut(misfit)
+
+
+def _split(problem: SpectralProblem, hold_out: bool) -> tuple[SpectralProblem, SpectralProblem | None]:
+    """The rows of the fit and, if some are held out, the others."""
+    if not hold_out:
+        return problem, None
+    held = torch.zeros(problem.rows.shape[1], dtype=torch.bool, device=problem.rows.device)
+    held[HELD_OUT // 2 :: HELD_OUT] = True
+    if not held.any():
+        raise SettingsError(
+            f"stop='held_out' needs more than {HELD_OUT // 2} rows, found {len(held)}; pass stop='discrepancy'"
+        )
+
+    def some(mask: Tensor) -> SpectralProblem:
+        def of(values: Any) -> Any:
+            return None if values is None else values[..., mask]
+
+        operator = SystemMatrix(problem.operator.matrix[mask], problem.grid)
+        return replace(
+            problem,
+            rows=problem.rows[:, mask],
+            operator=operator,
+            noise=of(problem.noise),
+            matrix_noise=of(problem.matrix_noise),
+        )
+
+    return some(~held), some(held)
+
+
+def _part(report: Report, i: int, n: int, plan: Recipe) -> Callable[[int], None]:
+    """Progress of one group of frames as progress of all."""
+    text = f"nir ({i + 1}/{n})" if n > 1 else "nir"
+    return lambda iteration: report(i * plan.iterations + iteration, n * plan.iterations, text)
+
+
+def _require(problem: SpectralProblem) -> None:
+    """SettingsError for problems that a single image on a grid does not explain."""
+    if problem.operator.transform is not None:
+        raise SettingsError(
+            "plugin 'nir' takes no compressed system matrix: pass Preprocessing(sparsity=None)"
+        )
+    if problem.operator.n_contrasts > 1:
+        raise SettingsError(
+            f"plugin 'nir' takes one contrast, found {problem.operator.n_contrasts}: pass one calibration"
+        )
