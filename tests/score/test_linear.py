@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from mpibridge_plugins.linear import data_of
+from mpibridge_plugins.linear import data_of, model_of
 from tests.score.examples import modelled, problem
 
 
@@ -213,3 +213,16 @@ def test_what_no_image_explains_counts_in_the_residual():
     data = data_of(replace(p, rows=rows), model)
     rest = torch.linalg.lstsq(model.left * model.values, data.y[0] @ model.left.mT).solution @ model.basis.mT
     assert data.residual(rest[None]) > 30
+
+
+def test_of_large_matrices_the_largest_singular_values_are_found():
+    """Against the whole decomposition, for a spectrum that falls as those of system matrices do."""
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 120)))[0] for n in (150, 140))
+    matrix = torch.from_numpy(((left * 0.9 ** np.arange(120)) @ right.T)[:, :].astype(np.complex64))
+    whole, part = model_of(matrix, torch.ones(150)), model_of(matrix, torch.ones(150), 30)
+    assert len(part.values) == 30
+    torch.testing.assert_close(part.values, whole.values[:30], rtol=1e-3, atol=0)
+    assert part.unit == pytest.approx(whole.unit, rel=1e-4)
+    overlap = (part.basis[:, :20].mT @ whole.basis[:, :20]).square().sum(1)
+    torch.testing.assert_close(overlap, torch.ones(20), rtol=0, atol=0.02)

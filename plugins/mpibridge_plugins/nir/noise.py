@@ -34,7 +34,7 @@ class Frames:
         one standard deviation of its own below what is expected: to stop early costs more than to stop late.
         """
         norm = (image * self.data.scale).norm(dim=1, keepdim=True)
-        growth = 1 - self.share + self.share * (norm / self.expected.clamp_min(TINY)).square()
+        growth = 1 - self.share + self.share * (norm / self.expected).square()
         squares = weights.square()
         n = squares.sum(1).square() / squares.square().sum(1)  # numbers that count
         expected = (growth.sqrt() * self.data.sigma)[:, 0] * weights.norm(dim=1)
@@ -54,8 +54,8 @@ def alike_frames(
     model = model_of(matrix, weights, rank)
     data = data_of(problem, model)
     if problem.matrix_noise is None or not bool((problem.matrix_noise > 0).any()):
-        nothing = torch.zeros_like(data.sigma)
-        yield Frames(torch.arange(len(data.y), device=data.y.device), data, nothing, nothing)
+        everyone = torch.arange(len(data.y), device=data.y.device)
+        yield Frames(everyone, data, torch.zeros_like(data.sigma), torch.ones_like(data.sigma))
         return
     of_matrix = problem.matrix_noise.to(data.y)
     of_scan = _of_scan(problem, data)
@@ -67,7 +67,7 @@ def alike_frames(
     ratios = torch.exp(torch.round(ratios.log() / STEP) * STEP)
     for ratio in torch.unique(ratios):
         where = torch.nonzero(ratios[:, 0] == ratio)[:, 0]
-        expected = ratio * sigma[where]
+        expected = (ratio * sigma[where]).clamp_min(TINY)
         errors = torch.hypot(of_scan[where], expected * of_matrix)
         part = replace(problem, rows=problem.rows[where], noise=errors)
         if whiten:
