@@ -12,6 +12,7 @@ Everything is SI; dimensions and names are those of `mpibridge.model`.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from mpibridge.training import Training, train
 
 __version__ = "0.1.0"
+
+if os.environ.get("OMP_NUM_THREADS", "").isdigit():
+    # Numba does not read it, starts as many threads as there are cores, and makes torch do the same.
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 __all__ = [
     "Comparison",

@@ -16,12 +16,16 @@ WORDS = {"none": None, "true": True, "false": False, "yes": True, "no": False}
 
 @dataclass(frozen=True)
 class Setting:
-    """One field of a settings dataclass. text: unit, range and meaning, as its author wrote them beside it."""
+    """One field of a settings dataclass. text: unit, range and meaning, as its author wrote them beside it.
+
+    comes_first: whether it goes before an option of the command line that has its name, by ``metadata={"comes_first": True}``.
+    """
 
     name: str
     type: str
     default: Any
     text: str
+    comes_first: bool = False
 
 
 def describe(cls: type) -> list[Setting]:
@@ -36,6 +40,7 @@ def describe(cls: type) -> list[Setting]:
             field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type)),
             field.default_factory() if field.default_factory is not MISSING else field.default,
             str(field.metadata.get("help") or written.get(field.name, "")),
+            bool(field.metadata.get("comes_first", False)),
         )
         for field in fields(cls)
     ]

@@ -338,6 +338,18 @@ def test_an_option_of_the_command_comes_before_a_setting_of_that_name(given):
     assert "step" not in found
 
 
+def test_the_grid_of_nir_comes_before_that_of_the_calibration(given):
+    for words, grid in (
+        (["--grid", 116, 116], (116, 116)),
+        (["--grid=2.5"], 2.5),
+        (["--grid", "8,9"], (8, 9)),
+    ):
+        found = given("-p", "nir", *words, "--width", 8)
+        assert found["grid"] == grid
+        assert found["preprocessing"] is None
+    assert given("-p", "kaczmarz", "--grid", "1,8,9")["preprocessing"].grid == (1, 8, 9)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,6 +1,7 @@
 """`import mpibridge` is quick and brings nothing heavy along; public names are there when they are asked for."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -21,6 +22,20 @@ def loaded_after(statement: str) -> set[str]:
 
 def test_import_brings_nothing_heavy():
     assert loaded_after("import mpibridge").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("said", "threads"),
+    [({"OMP_NUM_THREADS": "1"}, 1), ({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}, 2)],
+)
+def test_numba_starts_as_many_threads_as_openmp_may(said, threads):
+    """It would start more, and make torch do the same: small networks then take many times as long."""
+    code = "import mpibridge, numba; print(numba.config.NUMBA_NUM_THREADS)"
+    unset = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=unset | said
+    )
+    assert int(done.stdout) == threads
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ PREPROCESSING = frozenset(field.name for field in fields(Preprocessing))
 class TakesSettings(TyperCommand):
     """A command whose plugin's settings are options, too: ``--iterations 3`` is ``--set iterations=3``.
 
-    The plugin is what the option or the argument called ``plugin`` says. A setting that is called like a field of
-    `Preprocessing` goes before it; one that is called like another option of the command needs ``--set``. Several numbers may
-    follow: ``--grid 116 116`` is ``--set grid=116,116``.
+    The plugin is what the option or the argument called ``plugin`` says. A setting that is called like an option of the
+    command itself needs ``--set``, unless it is called like a field of `Preprocessing` and comes first (`Setting`). Several
+    numbers may follow: ``--grid 116 116`` is ``--set grid=116,116``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -36,7 +36,7 @@ class TakesSettings(TyperCommand):
 
     def _as_assignments(self, ctx: Any, args: list[str], own: set[str]) -> list[str]:
         """``args`` with every option that is a setting written as ``--set``; an unknown one is wrong usage."""
-        known: dict[str, str] | None = None
+        known: dict[str, settings.Setting] | None = None
         words: list[str] = []
         rest = list(args)
         while rest:
@@ -50,11 +50,11 @@ class TakesSettings(TyperCommand):
                 continue
             if known is None:
                 known = self._settings(ctx, args)
-            if option in own and name not in known:
+            if option in own and not (name in known and known[name].comes_first):
                 words.append(word)
                 continue
             positive = name.removeprefix("no_")
-            if known.get(name) == "bool":
+            if name in known and known[name].type == "bool":
                 value = value if equals else "true"
             elif name in known:
                 if not equals and (not rest or rest[0] in own):
@@ -64,7 +64,7 @@ class TakesSettings(TyperCommand):
                     known[name] not in ("int", "float") and _is_number(value) and rest and _is_number(rest[0])
                 ):
                     value = f"{value},{rest.pop(0)}"
-            elif known.get(positive) == "bool" and not equals:
+            elif positive in known and known[positive].type == "bool" and not equals:
                 name, value = positive, "false"
             else:
                 options = [*own, *(f"--{name.replace('_', '-')}" for name in known)]
@@ -73,8 +73,8 @@ class TakesSettings(TyperCommand):
             words += ["--set", f"{name}={value}"]
         return words
 
-    def _settings(self, ctx: Any, args: list[str]) -> dict[str, str]:
-        """The types of the settings of the plugin that ``args`` name."""
+    def _settings(self, ctx: Any, args: list[str]) -> dict[str, settings.Setting]:
+        """The settings of the plugin that ``args`` name."""
         from mpibridge import registry
 
         parser = self.make_parser(ctx)
@@ -83,7 +83,7 @@ class TakesSettings(TyperCommand):
         # An argument may stand behind options that are not known yet, with their values in its place.
         words = [word for word in (given.get("plugin"), *rest, PLUGIN) if isinstance(word, str)]
         cls = registry.load(next((word for word in words if word in registry.plugins()), words[0]))
-        return {setting.name: setting.type for setting in settings.describe(cls.Settings)}
+        return {setting.name: setting for setting in settings.describe(cls.Settings)}
 
 
 def _is_number(text: str) -> bool:

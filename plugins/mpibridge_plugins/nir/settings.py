@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -62,7 +62,13 @@ CHOICES = {
 class NIRSettings:
     """Neural implicit representation; what is None is as the recipe says."""
 
-    grid: Any = "native"  # of the image: native, a factor, or voxels (y, x) or (z, y, x)
+    grid: Any = field(
+        default="native",
+        metadata={
+            "help": "of the image: native, a factor, or voxels (y, x) or (z, y, x)",
+            "comes_first": True,
+        },
+    )
     recipe: str = "mpibridge"  # mpibridge, or seed: the settings of the paper (hours on a CPU)
     width: int | None = None  # sines per layer; None: 128 (seed: 256)
     depth: int | None = None  # layers of sines, at least 1; None: 3 (seed: 4)
