@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import typer
 from card import put, table
-from nir_bed import PHANTOMS, Bed, bed, bicubic, run, tunings, whitened
+from nir_bed import CHOOSING, PHANTOMS, Bed, bed, bicubic, run, tunings, whitened
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -47,6 +47,15 @@ STEPS = (25, 50, 100, 200, 400, 800)
 """Iterations of the width of the spiral."""
 ORACLE = (50, 100, 150, 200, 300, 400)
 """Iterations among which the best stop is looked for, with the truth in view."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "plain least squares, ω 7 and 15": {"balance": 0.0, "first": 7.0, "hidden": 15.0},
+    "ω 30 and 30": {"first": 30.0, "hidden": 30.0},
+    "one point per voxel": {"points": 1},
+    "linear values": {"values": "linear"},
+    "rows not whitened": {"whiten": False},
+    "width 64": {"width": 64},
+}
 METHODS = {
     "Kaczmarz λ 0.5 × 150 (seed), bicubic": "seed",
     "Kaczmarz tuned, bicubic": "kaczmarz",
@@ -155,6 +164,28 @@ def stopping(made: Bed) -> str:
             row[f"{rule}: iterations"] = ", ".join(f"{n:.0f}" for n in trace["iterations"])
         rows.append(row)
     return table(rows)
+
+
+def ablation(made: Bed) -> str:
+    """What the choices are worth, on the phantoms that they were made with: PSNR and SSIM against the default."""
+    problem = made.scans(CHOOSING, 20.0, SEEDS[:1])
+    scores = {}
+    for name, settings in VARIANTS.items():
+        images = resampled(problem, run("nir", settings, problem), made.image_grid, **settings)
+        scores[name] = made.scores(images, CHOOSING, 1)[:, 0]
+    default = scores["default"]
+    return table(
+        [
+            {
+                "variant": name,
+                **{p: f"{v[0]:.2f} / {v[1]:.3f}" for p, v in zip(CHOOSING, found, strict=True)},
+                "mean change": ""
+                if name == "default"
+                else f"{(found - default)[:, 0].mean():+.2f} / {(found - default)[:, 1].mean():+.3f}",
+            }
+            for name, found in scores.items()
+        ]
+    )
 
 
 def figure_1(made: Bed) -> tuple[plt.Figure, str]:
@@ -402,6 +433,7 @@ def main(
     folder = encoding_array.folder(measured_data)
     parts: dict[str, Callable[[], str]] = {
         "stopping": lambda: stopping(made),
+        "ablation": lambda: ablation(made),
         "figure-1": drawn("figure-1", lambda: figure_1(made)),
         "speed": lambda: speed(made),
         "seed": lambda: seed_recipe(made, iterations),

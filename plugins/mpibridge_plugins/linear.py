@@ -162,15 +162,13 @@ def model_of(matrix: Tensor, weights: Tensor, rank: int | None = None) -> Model:
 def _largest(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """U (n, rank), s (rank,), V (m, rank) of the largest singular values.
 
-    Source: Halko, Martinsson and Tropp 2011, algorithm 4.4 with two power iterations. The start is drawn with a fixed seed: the
+    Source: Halko, Martinsson and Tropp 2011, algorithm 4.4 with one power iteration. The start is drawn with a fixed seed: the
     matrix is decomposed alike for all frames.
     """
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(matrix.shape[1], min(rank + 50, *matrix.shape), generator=generator).to(matrix)
     q = torch.linalg.qr(matrix @ start)[0]
-    for _ in range(2):
-        q = torch.linalg.qr(matrix.mT @ q)[0]
-        q = torch.linalg.qr(matrix @ q)[0]
+    q = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.mT @ q)[0])[0]
     small = q.mT @ matrix
     squares, vectors = torch.linalg.eigh((small @ small.mT).double())
     values = squares.clamp_min(0).sqrt().flip(0)[:rank]
