@@ -21,6 +21,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.problems import row_weights, system_matrix_operator
 from mpibridge.progress import silent
 from mpibridge.protocol import BASELINES
+from mpibridge.simulate import phantoms
 from mpibridge.simulate.phantoms.shape import finer_grid
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.training.simulated import forward_matrix
@@ -108,10 +109,10 @@ def bed() -> Bed:
     assert deviation is not None
     generator = np.random.default_rng(SEED_OF_FAMILIES)
     families = {
-        family: simulate.phantoms.draw(family, generator, operator.grid)
+        family: phantoms.draw(family, generator, operator.grid)
         for family in ("tubes", "vessels", "dots", "rings", "bars", "shapes")
     }
-    named = {name: simulate.phantoms.named(name, operator.grid) for name in ("spiral", "cone", "lambda")}
+    named = {name: phantoms.named(name, operator.grid) for name in ("spiral", "cone", "lambda")}
     truth = {}
     for name, phantom in {**named, **families}.items():
         image = phantom.on(finer_grid(operator.grid, FINER), 3).values
@@ -146,6 +147,12 @@ def run(
     return execute(method, problem, generator=np.random.default_rng(seed), report=silent, device=device)
 
 
+def resampled(problem: SpectralProblem, result: Any, grid: Grid, **settings: Any) -> np.ndarray:
+    """The images of stored networks on another grid."""
+    cls = registry.load("nir")
+    return cls(make_settings(cls, settings)).sampled(result.trace, problem.grid, grid)
+
+
 def tunings(name: str) -> Iterator[Mapping[str, Any]]:
     """Settings of a classical method to choose from."""
     method = BASELINES[name]
@@ -154,3 +161,23 @@ def tunings(name: str) -> Iterator[Mapping[str, Any]]:
         grid["iterations"] = (10, 50, 150) if name == "kaczmarz" else (50, 200)
     for values in product(*grid.values()):
         yield {**method.settings, **dict(zip(grid, values, strict=True))}
+
+
+def volume_scan(generator: np.random.Generator) -> SpectralProblem:
+    """Blobs seen through smooth rows of three receivers, with 1 % noise: the size is what counts."""
+    grid = Grid((19, 19, 19), (19e-3, 19e-3, 19e-3))
+    x = (np.arange(19) + 0.5) / 19
+    orders = generator.integers(0, 12, (3000, 3))
+    waves = [np.cos(np.pi * orders[:, axis, None] * x) for axis in range(3)]
+    matrix = np.einsum("rz,ry,rx->rzyx", *waves).reshape(3000, -1).astype(np.complex64)
+    matrix *= np.exp(2j * np.pi * generator.random((3000, 1))).astype(np.complex64)
+    truth = phantoms.draw_images(("blobs",), 1, generator, grid)[0].reshape(1, -1)
+    rows = truth @ matrix.T
+    sigma = 0.01 * np.abs(rows).std()
+    noise = generator.standard_normal((2, *rows.shape)) * sigma / 2**0.5
+    return SpectralProblem(
+        grid=grid,
+        rows=(rows + noise[0] + 1j * noise[1]).astype(np.complex64),
+        operator=SystemMatrix(matrix, grid),
+        noise=np.full(3000, sigma, np.float32),
+    )

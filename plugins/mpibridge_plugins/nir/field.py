@@ -34,29 +34,32 @@ class Field:
 
     def __init__(self, network: Siren, native: Grid, times: Tensor | None = None) -> None:
         self.network, self.native, self.times = network, native, times
+        self._cells: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def stratified(
         self, per_axis: int, generators: Sequence[np.random.Generator]
     ) -> tuple[Tensor | slice, Tensor]:
         """Frames and their images (frame, voxel) from one random point in each of ``per_axis`` cells per voxel and axis."""
         per_voxel = on_each_axis(self.native, per_axis)
-        points = self._on_device(points_in(self.native, per_voxel))
-        size = cell_sizes(self.native, per_voxel)
-        moves = [g.random((len(points), len(size)), np.float32) for g in generators]
-        jitter = (torch.from_numpy(np.stack(moves)) - 0.5) * size
-        return self._at(points + self._on_device(jitter), per_voxel, generators)
+        points, edges = self._cells_of(per_voxel)
+        places = np.stack([g.random(points.shape, np.float32) for g in generators])
+        jitter = (self._on_device(torch.from_numpy(places)) - 0.5) * edges
+        return self._at(points + jitter, per_voxel, generators)
 
     def pooled(self, scale: int, generators: Sequence[np.random.Generator]) -> tuple[Tensor | slice, Tensor]:
         """Frames and their images (frame, voxel) from a grid ``scale`` times finer. Source: Tsanda et al. 2025, section II."""
         per_voxel = on_each_axis(self.native, scale)
-        points = self._on_device(points_in(self.native, per_voxel))
+        points, _ = self._cells_of(per_voxel)
         return self._at(points[None], per_voxel, generators)
 
     @torch.no_grad()
     def on(self, grid: Grid, per_voxel: Sequence[int] | None = None) -> Tensor:
         """The images (frame, voxel) on a grid, averaged over ``per_voxel`` (z, y, x) points, by default as many as it takes."""
         per_voxel = enough_points(grid) if per_voxel is None else per_voxel
-        points = self._on_device(points_in(grid, per_voxel, self.native))
+        if grid == self.native:
+            points, _ = self._cells_of(tuple(per_voxel))
+        else:
+            points = self._on_device(points_in(grid, per_voxel, self.native))
         n_frames = len(self.network.weights[0]) if self.times is None else len(self.times)
         images = []
         for frame in range(n_frames):
@@ -65,6 +68,13 @@ class Field:
             parts = [self.network(part[None], network)[0] for part in asked.split(CHUNK)]
             images.append(averages(torch.cat(parts)[None], grid, per_voxel)[0])
         return torch.stack(images)
+
+    def _cells_of(self, per_voxel: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Centres (point, dimension) and edges (dimension,) of the cells that split the native voxels."""
+        if per_voxel not in self._cells:
+            centres, edges = points_in(self.native, per_voxel), cell_sizes(self.native, per_voxel)
+            self._cells[per_voxel] = self._on_device(centres), self._on_device(edges)
+        return self._cells[per_voxel]
 
     def _at(
         self, points: Tensor, per_voxel: Sequence[int], generators: Sequence[np.random.Generator]

@@ -52,9 +52,11 @@ class Siren(nn.Module):
         chosen = slice(None) if which is None else slice(which, which + 1)
         x = points.expand(len(self.weights[0][chosen]), -1, -1)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias[chosen], x, weight[chosen])
-            if i < len(self.weights) - 1:
-                x = torch.sin((self.hidden if i else self.first) * x)
+            if i == len(self.weights) - 1:
+                x = torch.baddbmm(bias[chosen], x, weight[chosen])
+            else:
+                omega = self.hidden if i else self.first
+                x = torch.sin(torch.baddbmm(bias[chosen], x, weight[chosen], beta=omega, alpha=omega))
         if self.values == "softplus":
             x = functional.softplus(SHARPNESS * x) / SHARPNESS
         return x[..., 0]
