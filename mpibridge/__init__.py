@@ -13,6 +13,7 @@ Everything is SI; dimensions and names are those of `mpibridge.model`.
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-if os.environ.get("OMP_NUM_THREADS", "").isdigit():
+if "numba" not in sys.modules and os.environ.get("OMP_NUM_THREADS", "").lstrip("0").isdigit():
     # Numba does not read it, starts as many threads as there are cores, and makes torch do the same.
     os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 

@@ -102,11 +102,16 @@ class Grid:
 
         Axes of one voxel stay so. ShapeError for what does not fit.
         """
-        if isinstance(voxels, int | float):
-            sizes = [max(1, round(n * float(voxels))) if n > 1 else 1 for n in self.shape]
+        given = np.asarray(voxels)
+        if given.dtype.kind not in "iuf" or not np.isfinite(given).all() or (given <= 0).any():
+            raise ShapeError(f"voxels must be a factor above 0, (y, x) or (z, y, x), found {voxels!r}")
+        if given.ndim == 0:
+            sizes = [max(2, round(n * float(given))) if n > 1 else 1 for n in self.shape]
         else:
-            sizes = [int(n) for n in voxels]
+            sizes = [int(n) for n in given.ravel()]
             sizes = [self.shape[0], *sizes] if len(sizes) == 2 else sizes
+            if (given != np.rint(given)).any():
+                raise ShapeError(f"voxels must be whole numbers, found {voxels!r}")
         if len(sizes) != 3 or any((n == 1) != (m == 1) for n, m in zip(self.shape, sizes, strict=True)):
             raise ShapeError(
                 f"{voxels} voxels do not fit a grid of {self.shape} (z, y, x): an axis of one voxel must stay one, and one of "

@@ -43,7 +43,7 @@ from mpibridge.plugin import (
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.problems import free_grid, image_problem, recording_problem, spectral_problem, waveform_problem
 from mpibridge.progress import reporting
-from mpibridge.provenance import PROVENANCE
+from mpibridge.provenance import BOX, PROVENANCE
 from mpibridge.reading import check_engine, read
 
 PROBLEMS: dict[type, Any] = {
@@ -155,6 +155,8 @@ def reconstruct(
         grid, result = result.grid, replace(result, grid=None)
     if calibrated:
         grid = placed_grid(grid, scan, calibrations[0])
+    if type(method).sampled is not Plugin.sampled:
+        provenance |= {f"{BOX}{name}": value for name, value in grid.attributes().items()}
     knows_places = not calibrated or calibration_grid(calibrations[0]) is not None
     return _image(scan, preprocessing, grid, result, provenance, labelled=knows_places)
 

@@ -34,7 +34,8 @@ class SpectralProblem:
 
     rows: (frame, row) complex64. operator: the (weighted) system matrix of the same rows. noise: standard deviation of
     every row, weighted like the rows, (row,) or, where frames differ, (frame, row); None if nobody measured it.
-    matrix_noise: standard deviation of the entries of every row of the system matrix, (row,), weighted alike, or None.
+    matrix_noise: standard deviation of the entries of every row of the system matrix, (row,), weighted alike; None if
+    nobody measured it or the matrix was interpolated.
     """
 
     grid: Grid

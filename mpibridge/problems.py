@@ -113,7 +113,7 @@ def spectral_problem(
         None if noise is None or len(noise) < 2 else noise.std(0, ddof=1) / np.sqrt(preprocessing.averages)
     )
     matrix_deviation = None
-    if len(calibrations) == 1 and not patched:
+    if len(calibrations) == 1 and not patched and operator.grid == calibration_grid(calibrations[0]):
         matrix_deviation = background_deviation(calibrations[0], rows, preprocessing)
     if matrix_deviation is not None:
         matrix_deviation = np.resize(matrix_deviation, operator.n_rows)

@@ -10,6 +10,9 @@ import xarray as xr
 PROVENANCE = "/reconstruction/_mpibridge"
 """Where `mpibridge.reconstruct` writes down what it did; MDF leaves names with an underscore to users."""
 
+BOX = "box/"
+"""Before the names of a grid's attributes: where an image lay when its method found it."""
+
 
 def provenance(image: xr.Dataset) -> dict[str, Any]:
     """Plugin, settings, files, versions, … of an image by name; empty if mpibridge did not make it."""

@@ -13,10 +13,7 @@ from mpibridge.errors import SettingsError
 from mpibridge.mdf.header import dataset_grid
 from mpibridge.model import IMAGE_DIMS, Grid
 from mpibridge.plugin import make_settings
-from mpibridge.provenance import PROVENANCE, large_entries, provenance
-
-BOX = f"{PROVENANCE}/box"
-"""Where a resampled image keeps the grid that its method found it on."""
+from mpibridge.provenance import BOX, large_entries, provenance
 
 
 def resample(image: xr.Dataset, grid: Grid | float | Sequence[int]) -> xr.Dataset:
@@ -29,35 +26,34 @@ def resample(image: xr.Dataset, grid: Grid | float | Sequence[int]) -> xr.Datase
     made = provenance(image)
     name = made.get("plugin")
     ours = dataset_grid(image) or Grid.from_attributes(image.attrs)
-    here = Grid.from_attributes(_box(image)) if _box(image) else ours
+    box = {key.removeprefix(BOX): value for key, value in made.items() if key.startswith(BOX)}
     target = grid if isinstance(grid, Grid) else ours.resized(grid)
     trace = {key.removeprefix("trace/"): value for key, value in made.items() if key.startswith("trace/")}
     sampled = None
-    if name in registry.plugins():
+    if box and name in registry.plugins():
         cls = registry.load(str(name))
         settings = {key: _as_given(value) for key, value in made.get("settings", {}).items()}
-        sampled = cls(make_settings(cls, settings)).sampled(trace, here, target)
+        sampled = cls(make_settings(cls, settings)).sampled(trace, Grid.from_attributes(box), target)
     if sampled is None:
         raise SettingsError(
             f"the image of plugin {name!r} keeps no function of space to sample; image.interp(x=…, y=…) interpolates "
             "between voxels, or reconstruct with plugin='nir'"
         )
+    if len(sampled) != image.sizes.get("frame"):
+        raise SettingsError(
+            f"the image has {image.sizes.get('frame', 'no')} frames, but was found with {len(sampled)}: resample first, then "
+            "select or average frames"
+        )
     unit = image["concentration"].attrs
     coordinates: dict[str, Any] = {d: c for d, c in target.coordinates().items() if d in image.coords}
     if "time" in image.coords:
         coordinates["time"] = image.coords["time"]
-    kept = {f"{BOX}/{key}": value for key, value in here.attributes().items()}
     variables = {name: image[name] for name in large_entries(image)}
     return xr.Dataset(
         {"concentration": (IMAGE_DIMS, np.asarray(sampled, np.float32), unit), **variables},
         coordinates,
-        image.attrs | kept | target.attributes(),
+        image.attrs | target.attributes(),
     )
-
-
-def _box(image: xr.Dataset) -> dict[str, Any]:
-    prefix = f"{BOX}/"
-    return {str(k).removeprefix(prefix): v for k, v in image.attrs.items() if str(k).startswith(prefix)}
 
 
 def _as_given(value: Any) -> Any:

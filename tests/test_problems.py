@@ -6,7 +6,7 @@ import pytest
 import mpibridge as mb
 from mpibridge import simulate
 from mpibridge.errors import SettingsError
-from mpibridge.problems import image_problem, waveform_problem
+from mpibridge.problems import image_problem, spectral_problem, waveform_problem
 from mpibridge.simulate import Noise, phantoms
 
 GRID = mb.Grid((48, 48, 1), (20e-3, 20e-3, 1e-3))
@@ -118,3 +118,21 @@ def test_what_cannot_be_is_said(scan):
         mb.Preprocessing(fundamental="maybe")
     with pytest.raises(SettingsError, match="not part of MPIReco"):
         mb.reconstruct(scan, plugin="xspace", engine="julia")
+
+
+def test_the_noise_of_the_matrix_is_that_of_its_background_frames():
+    """Weighted as the rows are; of an interpolated matrix nobody knows it."""
+    generator = np.random.default_rng(0)
+    grid = mb.Grid((5, 4, 1), (24e-3, 20e-3, 1e-3))
+    calibration = simulate.calibration("openmpi-2d", grid, generator=generator)
+    scan = simulate.scan(simulate.phantom(grid), "openmpi-2d", generator=generator)
+    plain = spectral_problem(scan, [calibration], mb.Preprocessing(min_frequency=80e3))
+    frames = calibration["background"].values[0][:, calibration["frequency"].values >= 80e3]
+    np.testing.assert_allclose(plain.matrix_noise, frames.std(-1, ddof=1).ravel(), rtol=1e-4)
+    weighted = spectral_problem(
+        scan, [calibration], mb.Preprocessing(min_frequency=80e3, weighting="row_norm")
+    )
+    norms = np.linalg.norm(plain.operator.matrix, axis=1)
+    np.testing.assert_allclose(weighted.matrix_noise, plain.matrix_noise / norms, rtol=1e-4)
+    finer = spectral_problem(scan, [calibration], mb.Preprocessing(min_frequency=80e3, grid=(1, 8, 10)))
+    assert finer.matrix_noise is None

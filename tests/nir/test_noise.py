@@ -90,3 +90,16 @@ def test_frames_with_noise_of_different_kinds_are_refused():
     noise[0, ::2] = 3
     with pytest.raises(SettingsError, match="must differ by one factor per frame"):
         groups(replace(problem, noise=noise))
+
+
+@pytest.mark.parametrize(("sigma", "matrix_noise"), [(1e-6, 0.01), (0.03, 0.01), (0.03, 0.003)])
+def test_noise_that_is_estimated_holds_the_errors_of_the_matrix_already(sigma, matrix_noise):
+    """The level is the same whether the noise of the scan is known or estimated: nothing counts twice."""
+    ratios = []
+    for seed in range(12):
+        problem = scan(5 * blobs(1), sigma=sigma, matrix_noise=matrix_noise, seed=seed, n_rows=200)
+        (frames,) = groups(replace(problem, noise=None))
+        x = torch.from_numpy(5 * blobs(1).reshape(1, -1)).float() / frames.data.scale
+        rest = frames.data.y - frames.data.model.values * (x @ frames.data.model.basis)
+        ratios.append(float(rest.norm() / frames.level(x, torch.ones_like(rest))))
+    assert np.mean(ratios) == pytest.approx(1.06, abs=0.1)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import mpibridge as mb
 from mpibridge.cli import app
-from mpibridge.errors import SettingsError, ShapeError
+from mpibridge.errors import MPIBridgeWarning, SettingsError, ShapeError
 from mpibridge.execution import execute, take_frames
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
@@ -20,6 +20,7 @@ from mpibridge_plugins.nir.settings import RECIPES, NIRSettings
 from .examples import GRID, blobs, scan
 
 QUICK = {"width": 24, "iterations": 120}
+pytestmark = pytest.mark.filterwarnings("ignore:.*do not explain their data")  # fits as quick as these
 
 
 def run(problem, seed=0, **settings):
@@ -143,6 +144,7 @@ def test_linear_values_may_be_negative():
         ({"grid": "fine"}, "grid must be native, a factor above 0"),
         ({"grid": (116,)}, "grid must be native, a factor above 0"),
         ({"grid": 0}, "grid must be native, a factor above 0"),
+        ({"grid": 116}, "grid=116 is a factor, of 32 at most; voxels are two or three numbers"),
         ({"dynamic": 1}, "dynamic must be true or false, found 1"),
     ],
 )
@@ -240,3 +242,46 @@ def test_a_shifted_scan_is_placed_where_it_was_seen(files):
     assert abs(float(native.x.mean())) > 1e-3
     assert float(fine.x.mean()) == pytest.approx(float(native.x.mean()))
     np.testing.assert_allclose(native.mpi.resample((16, 18)).x, fine.x)
+
+
+def test_a_detail_of_an_image_is_sampled_as_that_detail(files):
+    options = {"system_matrix": files / "calibration.mdf", "plugin": "nir", **QUICK}
+    image = mb.reconstruct(files / "scan.mdf", preprocessing=mb.Preprocessing(min_frequency=80e3), **options)
+    whole, detail = image.mpi.resample((16, 18)), image.isel(x=slice(0, 4)).mpi.resample((16, 8))
+    np.testing.assert_allclose(detail.x, whole.x[:8], rtol=1e-6)
+    np.testing.assert_allclose(
+        detail.concentration, whole.concentration[..., :8], atol=0.02 * float(whole.concentration.max())
+    )
+    for some in (image.isel(frame=0), image.isel(frame=[0]), image.mean("frame", keep_attrs=True)):
+        with pytest.raises(SettingsError, match="was found with 2: resample first"):
+            some.mpi.resample(2)
+
+
+def test_images_are_kept_as_netcdf_too(files, tmp_path):
+    options = {"system_matrix": files / "calibration.mdf", "plugin": "nir", "width": 8, "iterations": 2}
+    with pytest.warns(
+        MPIBridgeWarning, match="2 of 2 images do not explain their data.*subtract the background"
+    ):
+        image = mb.reconstruct(files / "scan.mdf", **options)
+    mb.save(tmp_path / "image.nc", image)
+    again = mb.open(tmp_path / "image.nc").mpi.resample(2)
+    np.testing.assert_allclose(again.concentration, image.mpi.resample(2).concentration, atol=1e-6)
+
+
+def test_a_series_has_one_outcome_and_brighter_frames_stay_brighter():
+    truth = blobs(1) * np.exp(-np.arange(10) / 5)[:, None, None, None]
+    problem = scan(truth, sigma=0.02, tensors=False)
+    result = run(problem, dynamic=True, width=48, iterations=200)
+    assert np.ptp(result.trace["scale"]) < 1e-5
+    assert len(set(result.trace["iterations"].tolist())) == 1
+    assert len(set(result.trace["stopped_by"].tolist())) == 1
+    assert psnr(result.image, truth) > 22
+
+
+def test_frames_without_signal_do_not_keep_the_others_waiting():
+    problem = scan(blobs(1), sigma=0.05, matrix_noise=0.01, tensors=False)
+    silent = replace(problem, rows=0 * problem.rows, noise=None)
+    result = run(silent)
+    assert (result.image == 0).all()
+    assert result.trace["iterations"][0] < 100
+    assert all(np.isfinite(result.trace[name]).all() for name in ("residual", "level", "scale"))

@@ -91,11 +91,14 @@ def fit(
     iterations: int,
     rule: Rule | None,
     report: Callable[[int], None],
+    schedule: str = "cosine",
 ) -> Fit:
-    """Adam with a cosine schedule on Σ_frames ‖weights·(y − s·Vᵀx)‖²/‖weights·y‖². Source: eq. (1) of the seed.
+    """Adam on Σ_frames ‖weights·(y − s·Vᵀx)‖²/‖weights·y‖²: eq. (1) of the seed where the weights are 1.
 
     sample: frames and images of the loss. look: images (frame, voxel) of all frames for the question whether to stop, every
-    `EVERY` iterations. network: one per frame, or one for all, which stops when all frames may.
+    `EVERY` iterations. network: one per frame, or one for all, which is
+    judged by the root mean square over the frames. schedule: of the rate,
+    "cosine" after a warm-up, or "constant".
     """
     data = frames.data
     s, basis = data.model.values, data.model.basis
@@ -106,13 +109,19 @@ def fit(
 
     parameters = list(network.parameters())
     optimizer = torch.optim.Adam(parameters, lr=rate)
+    shared = len(network.weights[0]) < len(size)
+    may = (data.y == 0).all(1)
     stopped_at = torch.full_like(size, inf)
     for iteration in range(iterations):
         if rule is not None and iteration and iteration % EVERY == 0:
             with torch.no_grad():
                 image = look()
-                may = rule(image, residual_of(image), frames.level(image, weights))
-            stopped_at = torch.where(may & stopped_at.isinf(), iteration, stopped_at)
+                residual, level = residual_of(image), frames.level(image, weights)
+                if shared:
+                    residual, level = _together(residual), _together(level)
+                may = may | rule(image, residual, level)
+            stops = may.all().expand_as(may) if shared else may
+            stopped_at = torch.where(stops & stopped_at.isinf(), iteration, stopped_at)
             if (stopped_at + COOLING <= iteration).all():
                 break
         some, image = sample()
@@ -121,10 +130,11 @@ def fit(
         loss.backward()
         before = [p.detach().clone() for p in parameters]
         optimizer.step()
-        pace = min(1, (iteration + 1) / WARM_UP) * (1 + cos(pi * iteration / iterations)) / 2
-        paces = pace * (1 - (iteration - stopped_at) / COOLING).clamp(0, 1)
-        if len(network.weights[0]) < len(paces):
-            paces = paces.max()[None]
+        paces = _pace(schedule, iteration / iterations, iteration) * (
+            1 - (iteration - stopped_at) / COOLING
+        ).clamp(0, 1)
+        if shared:
+            paces = paces[:1]
         with torch.no_grad():  # Adam moves every number by itself, so that each frame can have its own rate
             for parameter, old in zip(parameters, before, strict=True):
                 torch.lerp(old, parameter, paces[:, None, None], out=parameter)
@@ -138,3 +148,15 @@ def fit(
             frames.level(image, weights),
             stopped_at.isfinite(),
         )
+
+
+def _together(values: Tensor) -> Tensor:
+    """Root mean square over the frames, for each of them."""
+    return values.square().mean().sqrt().expand_as(values)
+
+
+def _pace(schedule: str, done: float, iteration: int) -> float:
+    """The learning rate as a share of its largest."""
+    if schedule == "constant":
+        return 1.0
+    return min(1, (iteration + 1) / WARM_UP) * (1 + cos(pi * done)) / 2

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mpibridge.errors import SettingsError
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import Plugin, Report, Result, SpectralProblem
-from mpibridge_plugins.nir.field import Field, frame_times
+from mpibridge_plugins.linear import TINY
+from mpibridge_plugins.nir.field import TOGETHER, Field, frame_times
 from mpibridge_plugins.nir.fitting import Fit, HeldOut, Rule, discrepancy, fit, misfit_weights
 from mpibridge_plugins.nir.network import Siren
 from mpibridge_plugins.nir.noise import Frames, alike_frames
@@ -23,13 +26,16 @@ from mpibridge_plugins.nir.settings import NIRSettings, Recipe
 
 HELD_OUT = 10
 """Every tenth row is held out."""
+MISFIT = 2.0
+"""Times the level: a residual beyond tells of more than a fit that ended early."""
 
 
 class NIR(Plugin[SpectralProblem]):
-    """Networks φ (SIREN) from coordinates to concentration, with Dφ fitted to the data of every frame: argmin ‖S Dφ(p) − u‖.
+    """A network φ (SIREN) from coordinates to concentration per frame, with Dφ fitted to its data: argmin ‖W(S Dφ(p) − u)‖.
 
-    D is the mean over voxels. Without training data, for every calibration. Source: Tsanda et al. 2025, "Neural implicit
-    representations for grid-agnostic MPI reconstructions", eq. (1).
+    D is the mean over voxels; W whitens noise and errors of the system matrix, and lifts faint singular values; it is 1 in the
+    seed. Without training data, for every calibration. Source: Tsanda et al. 2025, "Neural implicit representations for
+    grid-agnostic MPI reconstructions", eq. (1).
     """
 
     name = "nir"
@@ -55,7 +61,7 @@ class NIR(Plugin[SpectralProblem]):
         """The image on the grid of the settings.
 
         trace, all (frame, …): ``iterations``; ``residual`` of the loss and the ``level`` that errors alone would leave, and
-        whether it was ``reached``; ``stopped_by``: discrepancy, held_out or iterations; ``scale`` of the image, and
+        whether it was ``reached``; ``stopped_by``: discrepancy, held_out or iterations; (1 or 0) ``scale`` of the image, and
         ``network``, the parameters.
         """
         _require(problem)
@@ -78,7 +84,10 @@ class NIR(Plugin[SpectralProblem]):
         networks = torch.cat([result.parameters for result in fits])
         trace: dict[str, Any] = {name: values[order] for name, values in found.items()}
         stopped = trace.pop("stopped").cpu().numpy()
-        trace["reached"] = trace["residual"] <= trace["level"]
+        reached = trace["residual"] <= trace["level"]
+        if plan.stop == "discrepancy":
+            _warn_of_misfits(trace["residual"], trace["level"])
+        trace["reached"] = reached.to(torch.int8)
         trace["stopped_by"] = np.where(stopped, plan.stop, "iterations")
         trace |= {"scale": scale[order], "network": networks if settings.dynamic else networks[order]}
         grid = settings.image_grid(problem.grid)
@@ -124,6 +133,9 @@ class NIR(Plugin[SpectralProblem]):
         drawing = generators[:1] if settings.dynamic else generators
         field = self._field(grid, len(frames.where), drawing)
         field.network.to(frames.data.y.device)
+        looks = (
+            ceil(len(frames.where) / TOGETHER) if settings.dynamic else 1
+        )  # iterations that see every frame
         scales = 0
 
         def sample() -> tuple[Tensor | slice, Tensor]:
@@ -140,9 +152,10 @@ class NIR(Plugin[SpectralProblem]):
             lambda: field.on(grid, on_each_axis(grid, max(2, plan.points))),
             weights=misfit_weights(frames, plan.balance),
             rate=plan.rate,
-            iterations=plan.iterations,
+            iterations=plan.iterations * looks,
+            schedule=plan.schedule,
             rule=_rule(plan.stop, frames, unseen),
-            report=report,
+            report=lambda iteration: report(iteration // looks),
         )
 
 
@@ -184,6 +197,19 @@ def _split(problem: SpectralProblem, hold_out: bool) -> tuple[SpectralProblem, S
         )
 
     return some(~held), some(held)
+
+
+def _warn_of_misfits(residual: Tensor, level: Tensor) -> None:
+    apart = residual > MISFIT * level
+    if apart.any():
+        worst = float((residual / level.clamp_min(TINY)).max())
+        warnings.warn(
+            f"{int(apart.sum())} of {len(apart)} images do not explain their data: the residual is up to {worst:.1f} times what noise "
+            "and system matrix leave; subtract the background (Preprocessing(background='mean', "
+            "system_matrix_background=True)), leave out noisy rows (snr_threshold) or pass more iterations",
+            MPIBridgeWarning,
+            stacklevel=2,
+        )
 
 
 def _part(report: Report, i: int, n: int, plan: Recipe) -> Callable[[int], None]:

@@ -21,6 +21,7 @@ class Recipe:
     hidden: float = 7.0
     values: str = "softplus"
     rate: float = 1e-3
+    schedule: str = "cosine"
     iterations: int = 400
     sampling: str = "stratified"
     points: int = 2
@@ -38,6 +39,7 @@ RECIPES = {
         hidden=30.0,
         values="linear",
         rate=1e-4,
+        schedule="constant",
         iterations=70_000,
         sampling="scales",
         points=5,
@@ -48,12 +50,15 @@ RECIPES = {
 }
 """What a recipe says of everything that is left open. "seed": Tsanda et al. 2025; width, depth and frequencies, which the paper
 
-leaves open, as in SIREN's.
+leaves open, as in SIREN's. Its rows have unit norm: pass Preprocessing(weighting="row_norm"). It differs in that scales come in
+turns, not by chance (frames that are fitted together share them), and that the square of the norm is made small, relative to that of the data.
 """
+LARGEST_FACTOR = 32
 CHOICES = {
     "recipe": tuple(RECIPES),
     "values": ("softplus", "linear"),
     "sampling": ("stratified", "scales"),
+    "schedule": ("cosine", "constant"),
     "stop": ("discrepancy", "held_out", "none"),
 }
 
@@ -76,7 +81,8 @@ class NIRSettings:
     hidden: float | None = None  # ω of later layers, > 0; None: 7 (seed: 30)
     values: str | None = None  # softplus (never negative) or linear; None: softplus (seed: linear)
     rate: float | None = None  # learning rate of Adam, > 0; None: 1e-3 (seed: 1e-4)
-    iterations: int | None = None  # at most, at least 1; None: 400 (seed: 70000)
+    schedule: str | None = None  # of the rate: cosine or constant; None: cosine (seed: constant)
+    iterations: int | None = None  # per frame at most, at least 1; None: 400 (seed: 70000)
     sampling: str | None = None  # stratified: jittered points; scales: finer grids (seed); None: stratified
     points: int | None = None  # per voxel and axis; of scales the largest, ≥ 1; None: 2 (seed: 5)
     whiten: bool | None = None  # rows by the noise of scan and system matrix; None: True (seed: False)
@@ -132,6 +138,10 @@ def _require_grid(grid: Any) -> None:
     sizes = tuple(grid) if isinstance(grid, tuple | list) else ()
     whole = all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in sizes)
     is_factor = _is_number(grid) and grid > 0
+    if is_factor and grid > LARGEST_FACTOR:
+        raise SettingsError(
+            f"grid={grid!r} is a factor, of {LARGEST_FACTOR} at most; voxels are two or three numbers (y, x) or (z, y, x)"
+        )
     if grid != "native" and not is_factor and not (len(sizes) in (2, 3) and whole):
         raise SettingsError(
             f"grid must be native, a factor above 0, or voxels (y, x) or (z, y, x), found {grid!r}"
