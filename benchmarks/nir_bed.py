@@ -139,6 +139,17 @@ def whitened(problem: SpectralProblem, norm: float) -> SpectralProblem:
     )
 
 
+def finely(problem: SpectralProblem) -> SpectralProblem:
+    """The same rows as functions of the fine image, whose means over coarse voxels they see."""
+    coarse = problem.operator
+    ny, nx = coarse.grid.shape[1:]
+    matrix = coarse.matrix.reshape(-1, ny, nx).repeat(FINER, 1).repeat(FINER, 2) / FINER**2
+    grid = coarse.grid.resized(FINER)
+    return replace(
+        problem, grid=grid, operator=SystemMatrix(matrix.reshape(len(matrix), -1), grid), matrix_noise=None
+    )
+
+
 def run(
     plugin: str, settings: Mapping[str, Any], problem: SpectralProblem, seed: int = 0, device: str = "cpu"
 ) -> Any:

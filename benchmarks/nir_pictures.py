@@ -54,7 +54,10 @@ def figure_1(made: Bed) -> tuple[plt.Figure, str]:
 
 
 def width(made: Bed, images: np.ndarray) -> float:
-    """Area above half of the maximum over the length of the spiral's middle line, mm."""
+    """Area above half of the maximum (that of all but 2 % of the voxels) over the length of the channel, mm.
+
+    The length is that with which the true channel is 1.6 mm wide.
+    """
     true = made.truth["spiral"]
     spacing = made.image_grid.spacing[0]
     length = np.count_nonzero(true > true.max() / 2) * spacing**2 / 1.6e-3  # its channel is 1.6 mm wide

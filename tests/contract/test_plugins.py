@@ -15,6 +15,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 """What makes a plugin quick on the examples, where its defaults are not."""
 
 
+@pytest.mark.filterwarnings("ignore:.*do not explain their data")  # said of fits as quick as these
 @pytest.mark.parametrize("name", registry.plugins())
 def test_the_contract(name):
     check_plugin(registry.load(name), settings=SETTINGS.get(name))
