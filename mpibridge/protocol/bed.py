@@ -77,5 +77,5 @@ class Bed:
         return joined_frames(problems), np.concatenate(truths), names
 
     def _pairs(self, cls: type[Plugin], families: Any, snr: tuple[float, float]) -> Any:
-        data = replace(self.data, families=families, snr=snr, validation=0)
+        data = replace(self.data, families=families, held_out=None, snr=snr, validation=0)
         return data.pairs(cls, self.preprocessing, self.seed)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ class Simulated(Data):
     source: a preset or its name, whose scanner is simulated; or a calibration (path or dataset), whose system matrix is
     taken as it was measured: only for methods on spectra, and without a finer grid than its own, so that these pairs commit
     the inverse crime (the description of the data says so).
-    families: of phantoms, drawn equally often (`mpibridge.simulate.phantoms`). finer: how much finer than the image the
-    grid is that phantoms are drawn and scanned on.
+    families: of phantoms, drawn equally often (`mpibridge.simulate.phantoms`). held_out: families of the pairs that are held
+    out, where others are wanted: of pictures, those that are in no batch. finer: how much finer than the image the grid is
+    that phantoms are drawn and scanned on.
     """
 
     source: str | Path | Preset | xr.Dataset
@@ -53,9 +55,12 @@ class Simulated(Data):
     snr: tuple[float, float] = (10.0, 30.0)  # dB, drawn uniformly for every frame (`simulate.streams`)
     finer: int | None = None  # grid of the phantoms; none: as the preset says, 1 for a calibration
     validation: int = 256  # pairs that are held out, at least 0
+    held_out: Families | None = None  # of these families; none: the same
 
     def __post_init__(self) -> None:
         chosen(self.families)
+        if self.held_out is not None:
+            chosen(self.held_out)
         if np.shape(self.snr) != (2,) or not (np.isfinite(self.snr).all() and self.snr[0] <= self.snr[1]):
             raise SettingsError(f"snr must be a range (low, high) in dB, found {self.snr!r}")
         for name, least in (("finer", 1), ("validation", 0)):
@@ -85,17 +90,20 @@ class Simulated(Data):
             "finer": finer,
             "validation": self.validation,
         }
+        if self.held_out is not None:
+            said["held_out"] = list(chosen(self.held_out))
         if isinstance(source, Preset):
             return said | {"preset": source.scanner.name, "description": source.description}
         return said | {"system_matrix": fingerprint(source)}
 
 
 class SimulatedPairs(Pairs):
-    """Pairs of a stream that starts anew for every batch."""
+    """Pairs of a stream that starts anew for every batch. held_out: the stream of those that are in no batch."""
 
     def __init__(
         self,
         stream: Stream,
+        held_out: Stream,
         n_validation: int,
         *,
         acquisition: Acquisition | None,
@@ -103,7 +111,7 @@ class SimulatedPairs(Pairs):
         description: Mapping[str, Any],
         example: Any = None,
     ) -> None:
-        self.stream, self.n_validation = stream, n_validation
+        self.stream, self.held_out, self.n_validation = stream, held_out, n_validation
         self.acquisition, self.preprocessing = acquisition, preprocessing
         self.description = description
         self.example = self._drawn(0, SOURCE, 0, 1)[0] if example is None else example
@@ -118,7 +126,8 @@ class SimulatedPairs(Pairs):
         return self._drawn(seed, TEST, 0, size)
 
     def _drawn(self, seed: int, branch: int, number: int, size: int) -> Pair:
-        return next(self.stream(random(seed, branch, number), size))
+        stream = self.held_out if branch in (VALIDATION, TEST) else self.stream
+        return next(stream(random(seed, branch, number), size))
 
 
 def _source(source: Any) -> Preset | xr.Dataset:
@@ -172,10 +181,10 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     if deviation is not None and not deviation.any():
         deviation = None
 
-    def stream(generator: np.random.Generator, size: int) -> Iterator[Pair]:
+    def stream(families: Families, generator: np.random.Generator, size: int) -> Iterator[Pair]:
         return spectral_pairs(
             operator,
-            data.families,
+            families,
             generator=generator,
             snr=data.snr,
             noise=deviation,
@@ -186,7 +195,8 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
 
     said = data.describe(source, finer) | {"inverse_crime": forward is None, "rows": operator.n_rows}
     return SimulatedPairs(
-        stream,
+        partial(stream, data.families),
+        partial(stream, data.held_out or data.families),
         data.validation,
         acquisition=None
         if calibration_grid(calibration) is None
@@ -249,15 +259,15 @@ def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *,
             "coarser grid (Preprocessing(grid=(nz, ny, nx)))"
         )
     empty = xr.DataArray(np.zeros(grid.shape), grid.coordinates(), ("z", "y", "x"), attrs=grid.attributes())
-    scan = simulate_scan(empty, source, generator=random(0, SOURCE), n_frames=1, n_background=0)
+    scan = simulate_scan(empty, source, generator=random(0, SOURCE), n_frames=1)
     header = Header(scan.attrs)
     operator = response(machine, fine)
     here = replace(source, grid=grid)
 
-    def stream(generator: np.random.Generator, size: int) -> Iterator[Pair]:
+    def voltages(families: Families, generator: np.random.Generator, size: int) -> Iterator[Pair]:
         return waveform_pairs(
             here,
-            data.families,
+            families,
             generator=generator,
             snr=data.snr,
             finer=finer,
@@ -267,16 +277,18 @@ def _waveforms(data: Simulated, source: Preset, preprocessing: Preprocessing, *,
 
     built: Any = gridding(header, grid, n_receivers=machine.n_receivers) if gridded else None
 
-    def images(generator: np.random.Generator, size: int) -> Iterator[Pair]:
-        for problem, target in stream(generator, size):
+    def images(families: Families, generator: np.random.Generator, size: int) -> Iterator[Pair]:
+        for problem, target in voltages(families, generator, size):
             volts = problem.waveform[:, None]
             if preprocessing.fundamental == "recovered":
                 volts = recover_fundamental(volts, header)
             yield built(volts).problem(), target
 
     example = (image_problem if gridded else waveform_problem)(scan, [], preprocessing)
+    stream = images if gridded else voltages
     return SimulatedPairs(
-        images if gridded else stream,
+        partial(stream, data.families),
+        partial(stream, data.held_out or data.families),
         data.validation,
         example=example,
         acquisition=acquisition_of(scan, grid),
