@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 import typer
+from card import put, table
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -39,7 +39,6 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import reporting, silent
 from mpibridge.protocol import GAIN, Method
 from mpibridge.simulate.presets import Preset, preset
-from mpibridge.targets import replacing
 from mpibridge.training import Simulated
 
 HOME = Path(__file__).parent.parent
@@ -297,24 +296,6 @@ def measured(run: Runner, folder: Path) -> tuple[list[dict[str, Any]], plt.Figur
                 ax.set_title(title, fontsize=9)
         row[0].set_ylabel(("b1", "b2", "b3")[i])
     return said, figure
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return "\n".join([*lines, *("| " + " | ".join(str(row[n]) for n in names) + " |" for row in rows)]) + "\n"
-
-
-def put(file: Path, sections: Mapping[str, str]) -> None:
-    """Replace what stands between <!-- name --> and <!-- /name --> in a text."""
-    text = file.read_text()
-    for name, content in sections.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{file} has no section {name!r}")
-        text = pattern.sub(lambda match, content=content: match[1] + content + match[2], text)
-    with replacing(file, (".md",)) as path:
-        path.write_text(text)
 
 
 def main(
