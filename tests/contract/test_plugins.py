@@ -8,7 +8,10 @@ from mpibridge.errors import SettingsError
 from mpibridge.plugin import make_settings
 from mpibridge.testing import check_plugin
 
-SETTINGS: dict[str, dict[str, object]] = {"score": {"width": 8, "samples": 2, "steps": 3}}
+SETTINGS: dict[str, dict[str, object]] = {
+    "bilstm": {"units": 8, "width": 8, "values": 2},
+    "score": {"width": 8, "samples": 2, "steps": 3},
+}
 """What makes a plugin quick on the examples, where its defaults are not."""
 
 
