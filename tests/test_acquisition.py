@@ -141,7 +141,10 @@ def phases(*values):
 
 def test_phases_are_angles_of_fields_that_are_on():
     given = {"/scanner/name": "one", "/tracer/name": "perimag", **strengths(0.012, 0.012)}
-    one, whole_turn = recorded(**given, **phases(-np.pi, 0.0)), recorded(**given, **phases(np.pi - 0.02, 6.27))
+    one, whole_turn = (
+        recorded(**given, **phases(-np.pi, 0.0)),
+        recorded(**given, **phases(np.pi - 0.02, 6.27)),
+    )
     assert one.differences(whole_turn) == []
     assert one.differences(recorded(**given, **phases(np.pi - 0.1, 0.0)))
     off = {**given, **strengths(0.012, 0.0)}
