@@ -21,17 +21,31 @@ import numpy as np
 import torch
 import typer
 from bilstm_digits import MOVES, PRESET, READINGS, Originals, Scans, held_out_scans, scans
-from bilstm_methods import Images, Kaczmarz, controls, figures, first, row, run, with_weights, xspace
+from bilstm_methods import (
+    Images,
+    Kaczmarz,
+    controls,
+    figures,
+    first,
+    problem,
+    row,
+    run,
+    with_weights,
+    xspace,
+)
 from card import put, table
 from rich.console import Console
 from rich.markdown import Markdown
 
 from mpibridge import plot
 from mpibridge.errors import MPIBridgeError
+from mpibridge.execution import execute
 from mpibridge.metrics import bootstrap
 from mpibridge.plot.style import COLORMAP
+from mpibridge.progress import silent
 from mpibridge.simulate import Particles
 from mpibridge.simulate.presets import Preset, preset
+from mpibridge_plugins.bilstm import path
 
 HOME = Path(__file__).parent.parent
 CARD, PICTURES = HOME / "plugins/mpibridge_plugins/bilstm/README.md", HOME / "docs"
@@ -216,6 +230,25 @@ def shuffled(images: Images, five: Scans) -> list[dict[str, Any]]:
     ]
 
 
+def surrogate(method: Any, five: Scans) -> list[dict[str, Any]]:
+    """How well the values along the path are what the truth is there, against a network that had collapsed to zero."""
+    some, given = first(five, FEW), problem(five.waveform[:1])
+    rows = []
+    for level in LEVELS:
+        result = execute(method, problem(some.at(level)), generator=np.random.default_rng(0), report=silent)
+        values = result.trace["values"]
+        seen = path.sampling(torch.tensor(given.trajectory), given.grid, values.shape[1]).numpy()
+        truth = some.truth.reshape(len(values), -1) @ seen.T
+        rows.append(
+            {
+                "SNR": f"{level:g} dB",
+                "root mean square error of the values": f"{np.sqrt(np.mean((values - truth) ** 2)):.3f}",
+                "of zeros": f"{np.sqrt(np.mean(truth**2)):.3f}",
+            }
+        )
+    return rows
+
+
 def speed(images: Images, waveform: np.ndarray) -> list[dict[str, Any]]:
     """Seconds per frame with the network at hand, the best of five."""
     rows = []
@@ -266,7 +299,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     originals = Originals.of(digits)
     five = held_out_scans(originals, n=n)
-    ours = {"5 to 25 dB": run(with_weights(weights))}
+    method = with_weights(weights)
+    ours = {"5 to 25 dB": run(method)}
     if at_20_db is not None:
         ours["20 dB"] = run(with_weights(at_20_db))
     mixed = ours["5 to 25 dB"]
@@ -278,6 +312,7 @@ def main(
         "families": families(mixed, min(FEW, len(five.truth))),
         "sensitivity": sensitivity(mixed, originals),
         "shuffled": shuffled(mixed, five),
+        "surrogate": surrogate(method, five),
         "speed": speed(mixed, five.at(20.0)),
     }
     some = Scans(five.truth[::MOVES], five.waveform[::MOVES])

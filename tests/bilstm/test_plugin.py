@@ -193,3 +193,12 @@ def test_a_volume_is_refused():
         SettingsError, match=r"planes of at least 3 × 3 pixels, the grid \(z, y, x\) is \(4, 4, 4\)"
     ):
         BiLSTM().build_network(volume)
+
+
+def test_the_trace_holds_the_values_along_the_path():
+    method, (problem, _) = untrained(), pairs()
+    result = execute(method, problem, generator=np.random.default_rng(0), report=silent)
+    with torch.no_grad():
+        expected = method.network(torch.from_numpy(problem.waveform)).values
+    np.testing.assert_allclose(result.trace["values"], expected, rtol=1e-6)
+    assert result.trace["values"].shape == (6, method.network.n)

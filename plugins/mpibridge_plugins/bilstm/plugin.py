@@ -69,14 +69,16 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
     def reconstruct(
         self, problem: WaveformProblem, *, generator: np.random.Generator, report: Report
     ) -> Result:
-        """Images without negative values."""
+        """Images without negative values. trace: ``values`` (frame, sample), the image as it was read along the path."""
         _require_plane(problem.grid)
-        images = []
+        images, values = [], []
         with torch.no_grad():
             for part in problem.waveform.split(CHUNK):
-                images.append(self.network(part).image[:, None].clamp_min(0))
+                answer = self.network(part)
+                images.append(answer.image[:, None].clamp_min(0))
+                values.append(answer.values)
                 report(sum(map(len, images)), len(problem.waveform), "bilstm")
-        return Result(image=torch.cat(images))
+        return Result(image=torch.cat(images), trace={"values": torch.cat(values)})
 
     def _sampling(self, problem: WaveformProblem) -> Tensor:
         """`path.sampling` of the problem, computed once."""
