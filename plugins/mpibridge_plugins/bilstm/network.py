@@ -82,7 +82,7 @@ class SequenceToImage(nn.Module):
 
     def _normalised(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Band-limited, with a root mean square of 1, and what it was (frame, 1, 1); 0 where there is no voltage."""
-        waveform = band_limited(waveform, self.n)
+        waveform = band_limited(waveform.float(), self.n)
         scale = root_mean_square(waveform, (1, 2))
         return waveform / torch.where(scale > 0, scale, 1.0), scale
 
