@@ -64,7 +64,7 @@ def controls(folder: Path) -> dict[str, Images]:
 class Kaczmarz:
     """Kaczmarz with the noise-free matrix of the preset: it knows the operator. Tuned per SNR on validation digits."""
 
-    def __init__(self, originals: Originals, n_tuning: int = 24) -> None:
+    def __init__(self, originals: Originals, n_tuning: int = 16) -> None:
         chosen = preset(PRESET)
         matrix = response(chosen.scanner, chosen.grid).reshape(chosen.grid.n_voxels, 2, -1)
         spectra = np.fft.rfft(matrix)
@@ -88,7 +88,7 @@ class Kaczmarz:
         def score(settings: Mapping[str, Any]) -> float:
             return float(per_image(psnr, self._images(noisy, settings), self.tuning.truth).mean())
 
-        grid = {"iterations": (1, 3, 10, 30), "regularization": (1e-3, 1e-2, 1e-1, 1.0)}
+        grid = {"iterations": (3, 10, 30, 100), "regularization": (1e-3, 1e-2, 1e-1, 1.0)}
         found = protocol.tune(replace(protocol.BASELINES["kaczmarz"], grid=grid), score)
         return lambda waveform: self._images(waveform, found.settings), found.settings
 
