@@ -11,6 +11,7 @@ from typing import Any
 import bilstm_controls
 import numpy as np
 from bilstm_digits import PRESET, Originals, Scans, in_order, scans
+from safetensors import safe_open
 
 from mpibridge import protocol, registry
 from mpibridge import weights as trained
@@ -55,10 +56,16 @@ def with_weights(path: Path) -> Any:
 
 
 def controls(folder: Path) -> dict[str, Images]:
-    """The trained controls that a folder holds, by name."""
+    """The trained controls that a folder holds, by name and how long they were trained."""
     example = problem(np.zeros((1, 2, 1632), np.float32))
-    names = [name for name in bilstm_controls.CONTROLS if (folder / f"{name}.safetensors").exists()]
-    return {name: run(bilstm_controls.trained(name, folder, example)) for name in names}
+    found = {}
+    for name in bilstm_controls.CONTROLS:
+        if (path := folder / f"{name}.safetensors").exists():
+            with safe_open(path, "numpy") as file:
+                spent = file.metadata()
+            said = f"{name} ({float(spent['cpu_seconds']) / 60:.0f} min, {int(spent['frames']):,} frames)"
+            found[said] = run(bilstm_controls.trained(name, folder, example))
+    return found
 
 
 class Kaczmarz:
