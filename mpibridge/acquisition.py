@@ -20,9 +20,12 @@ TOLERANCE = 1e-3
 """Relative difference of numbers that mean the same set-up."""
 LARGEST = 1e30
 """No quantity of an acquisition is larger in SI units."""
+PHASE_TOLERANCE = 0.05
+"""Radians: scanners report measured phases, too."""
 UNITS = {
     "frequencies": "Hz",
     "amplitudes": "T",
+    "phases": "rad",
     "gradient": "T/m",
     "sample_rate": "Hz",
     "field_of_view": "m",
@@ -35,7 +38,8 @@ class Acquisition:
     """How the data of a problem came about.
 
     frequencies: hertz, amplitudes: tesla, of the drive fields. gradient: T/m along x, y, z. samples: per period;
-    sample_rate: hertz. size (voxels), field_of_view and center (metres): the image grid along x, y, z.
+    sample_rate: hertz. size (voxels), field_of_view and center (metres): the image grid along x, y, z. phases: radians, of the drive fields,
+    0 for one without amplitude; empty where nobody knows, and then not compared.
     """
 
     scanner: str
@@ -50,6 +54,7 @@ class Acquisition:
     size: tuple[int, int, int]
     field_of_view: tuple[float, float, float]
     center: tuple[float, float, float]
+    phases: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, recording: xr.Dataset, grid: Grid) -> Acquisition:
@@ -68,6 +73,7 @@ class Acquisition:
             size=grid.size,
             field_of_view=grid.field_of_view,
             center=grid.center,
+            phases=_phases(header),
         )
 
     @classmethod
@@ -104,6 +110,8 @@ class Acquisition:
             theirs = getattr(other, name)
             if isinstance(ours, str):
                 same = ours == theirs
+            elif name == "phases":
+                same = not (ours and theirs) or _same_phases(ours, theirs)
             else:
                 relative = STRENGTH_TOLERANCE if name == "amplitudes" else TOLERANCE
                 absolute = TOLERANCE * voxel if name in ("field_of_view", "center") else 0.0
@@ -139,6 +147,22 @@ def _is(kind: str, value: Any) -> bool:
     numbers = value if isinstance(value, tuple) else (value,)
     return isinstance(value, tuple) == kind.startswith("tuple") and all(
         isinstance(number, int | float) and -LARGEST < number < LARGEST for number in numbers
+    )
+
+
+def _phases(header: Header) -> tuple[float, ...]:
+    """Of the first period, in (−π, π]; those of fields without amplitude mean nothing."""
+    if header.phases is None:
+        return ()
+    phases, driven = header.phases[0, :, 0], header.strengths[0, :, 0] != 0
+    if phases.shape != driven.shape:
+        return ()
+    return _numbers(np.angle(np.exp(1j * phases)) * driven)
+
+
+def _same_phases(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
+    return len(ours) == len(theirs) and bool(
+        np.all(np.abs(np.angle(np.exp(1j * np.subtract(ours, theirs)))) <= PHASE_TOLERANCE)
     )
 
 

@@ -78,6 +78,10 @@ BASE = recorded(**{"/scanner/name": "one", "/tracer/name": "perimag", **strength
             {"/acquisition/gradient": np.diag([-1.5, -1.5, 3.0])[None, None]},
             "gradient: -1, -1, 2 T/m, not -1.5, -1.5, 3 T/m",
         ),
+        (
+            {"/acquisition/drivefield/phase": np.array([0.0, np.pi / 2]).reshape(1, 2, 1)},
+            "phases: 0, 0 rad, not 0, 1.5708 rad",
+        ),
         ({"/tracer/name": "synomag"}, "tracer: perimag, not synomag"),
         ({"/scanner/name": ""}, "scanner: one, not no name"),
         (
@@ -129,6 +133,28 @@ def test_rounding_is_no_difference():
     )
     assert BASE.differences(near) == []
     assert BASE.differences(replace(BASE, center=(2 * TOLERANCE * voxel, 0.0, 0.0)))
+
+
+def phases(*values):
+    return {"/acquisition/drivefield/phase": np.array(values).reshape(1, -1, 1)}
+
+
+def test_phases_are_angles_of_fields_that_are_on():
+    given = {"/scanner/name": "one", "/tracer/name": "perimag", **strengths(0.012, 0.012)}
+    one, whole_turn = (
+        recorded(**given, **phases(-np.pi, 0.0)),
+        recorded(**given, **phases(np.pi - 0.02, 6.27)),
+    )
+    assert one.differences(whole_turn) == []
+    assert one.differences(recorded(**given, **phases(np.pi - 0.1, 0.0)))
+    off = {**given, **strengths(0.012, 0.0)}
+    assert recorded(**off, **phases(0.0, 1.0)).differences(recorded(**off, **phases(0.0, 2.0))) == []
+
+
+def test_weights_that_do_not_tell_the_phases_serve_all():
+    older = Acquisition.from_plain({k: v for k, v in BASE.plain().items() if k != "phases"})
+    assert older.phases == ()
+    assert older.differences(replace(BASE, phases=(1.0, 2.0))) == []
 
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)

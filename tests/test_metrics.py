@@ -52,6 +52,16 @@ def test_nrmse_of_known_images():
     assert nrmse([[3.0, 3.0]], truth) == pytest.approx(1 / 5)
 
 
+def test_nrmse_by_range_of_known_images():
+    truth = np.array([[1.0, 5.0], [2.0, 4.0]])
+    assert nrmse(truth + 0.2, truth, by="range") == pytest.approx(0.2 / 4)
+    assert nrmse(10 * truth + 2, 10 * truth, by="range") == pytest.approx(0.2 / 4)
+    with pytest.raises(ShapeError, match="the truth is constant"):
+        nrmse(truth, np.ones((2, 2)), by="range")
+    with pytest.raises(SettingsError, match="by must be one of norm, range, found 'max'"):
+        nrmse(truth, truth, by="max")
+
+
 def test_psnr_of_known_images():
     truth = np.array([0.0, 2.0])
     assert psnr([0.2, 2.2], truth) == pytest.approx(20)  # error 0.2 everywhere, peak 2

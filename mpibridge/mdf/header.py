@@ -112,6 +112,12 @@ class Header:
         return np.asarray(self["/acquisition/drivefield/strength"], float)
 
     @property
+    def phases(self) -> np.ndarray | None:
+        """Phases of the drive fields in radians, (J, D, F) (`dfPhase`); None if absent."""
+        found = self.get("/acquisition/drivefield/phase", None)
+        return None if found is None else np.asarray(found, float)
+
+    @property
     def gradient(self) -> np.ndarray:
         """Jacobian of the selection field in T/m, (J, Y, 3, 3); diag(1, 1, −2) if absent, as `acqGradient`."""
         return np.asarray(self.get("/acquisition/gradient", DEFAULT_GRADIENT), float)

@@ -80,7 +80,7 @@ class Bed:
 
     def _pairs(self, cls: type[Plugin]) -> SimulatedPairs:
         if cls.takes not in self._simulated:
-            data = replace(self.data, validation=0)
+            data = replace(self.data, held_out=None, validation=0)
             self._simulated[cls.takes] = data.pairs(cls, self.preprocessing, self.seed)  # type: ignore[arg-type]
         return self._simulated[cls.takes]
 

@@ -45,8 +45,9 @@ class Simulated(Data):
     source: a preset or its name, whose scanner is simulated; or a calibration (path or dataset), whose system matrix is
     taken as it was measured: only for methods on spectra, and without a finer grid than its own, so that these pairs commit
     the inverse crime (the description of the data says so).
-    families: of phantoms, drawn equally often (`mpibridge.simulate.phantoms`). finer: how much finer than the image the
-    grid is that phantoms are drawn and scanned on.
+    families: of phantoms, drawn equally often (`mpibridge.simulate.phantoms`). held_out: families of the pairs that are held
+    out, where others are wanted: of pictures, those that are in no batch. finer: how much finer than the image the grid is
+    that phantoms are drawn and scanned on.
     """
 
     source: str | Path | Preset | xr.Dataset
@@ -54,9 +55,12 @@ class Simulated(Data):
     snr: Range = (10.0, 30.0)  # dB, drawn uniformly for every frame (`simulate.streams`)
     finer: int | None = None  # grid of the phantoms; none: as the preset says, 1 for a calibration
     validation: int = 256  # pairs that are held out, at least 0
+    held_out: Families | None = None  # of these families; none: the same
 
     def __post_init__(self) -> None:
         chosen(self.families)
+        if self.held_out is not None:
+            chosen(self.held_out)
         if np.shape(self.snr) != (2,) or not (np.isfinite(self.snr).all() and self.snr[0] <= self.snr[1]):
             raise SettingsError(f"snr must be a range (low, high) in dB, found {self.snr!r}")
         for name, least in (("finer", 1), ("validation", 0)):
@@ -86,13 +90,15 @@ class Simulated(Data):
             "finer": finer,
             "validation": self.validation,
         }
+        if self.held_out is not None:
+            said["held_out"] = list(chosen(self.held_out))
         if isinstance(source, Preset):
             return said | {"preset": source.scanner.name, "description": source.description}
         return said | {"system_matrix": fingerprint(source)}
 
 
 class SimulatedPairs(Pairs):
-    """Pairs of a stream that starts anew for every batch."""
+    """Pairs of a stream that starts anew for every batch. held_out: the stream of those that are in no batch."""
 
     def __init__(
         self,
@@ -123,7 +129,10 @@ class SimulatedPairs(Pairs):
         return next(self.stream(families, snr, random(seed, TEST), size))
 
     def _drawn(self, seed: int, branch: int, number: int, size: int) -> Pair:
-        return next(self.stream(self.data.families, self.data.snr, random(seed, branch, number), size))
+        families = self.data.families
+        if branch in (VALIDATION, TEST) and self.data.held_out is not None:
+            families = self.data.held_out
+        return next(self.stream(families, self.data.snr, random(seed, branch, number), size))
 
 
 def _source(source: Any) -> Preset | xr.Dataset:
@@ -256,7 +265,7 @@ def _waveforms(
             "coarser grid (Preprocessing(grid=(nz, ny, nx)))"
         )
     empty = xr.DataArray(np.zeros(grid.shape), grid.coordinates(), ("z", "y", "x"), attrs=grid.attributes())
-    scan = simulate_scan(empty, source, generator=random(0, SOURCE), n_frames=1, n_background=0)
+    scan = simulate_scan(empty, source, generator=random(0, SOURCE), n_frames=1)
     header = Header(scan.attrs)
     operator = response(machine, fine)
     here = replace(source, grid=grid)

@@ -9,6 +9,7 @@ from mpibridge.plugin import make_settings
 from mpibridge.testing import check_plugin
 
 SETTINGS: dict[str, dict[str, object]] = {
+    "bilstm": {"units": 8, "width": 8, "values": 2},
     "nir": {"width": 32, "iterations": 200},
     "score": {"width": 8, "samples": 2, "steps": 3},
 }

@@ -269,3 +269,23 @@ def test_shorthands():
     assert isinstance(as_data(learners.pairs(3)), Arrays)
     data = Simulated("openmpi-1d")
     assert as_data(data) is data
+
+
+@pytest.mark.parametrize("kind", [SpectralProblem, WaveformProblem, ImageProblem])
+def test_held_out_pairs_may_be_of_families_of_their_own(kind):
+    def family(value):
+        def draw(generator, where):
+            return value * simulate.phantoms.cone()
+
+        return {f"cones of {value}": draw}
+
+    data = Simulated(SMALL, families=family(1.0), held_out=family(3.0), finer=2, validation=3)
+    preprocessing = mb.Preprocessing(background="mean", system_matrix_background=True)
+    pairs = data.pairs(taking(kind), preprocessing, 0)
+    assert pairs.description["held_out"] == ["cones of 3.0"]
+    peak = pairs.batch(0, 0, 2)[1].max()
+    for held_out in (pairs.validation(0), pairs.test(0, 2)):
+        assert held_out[1].max() == pytest.approx(3 * peak, rel=1e-5)
+    assert "held_out" not in replace(data, held_out=None).pairs(taking(kind), preprocessing, 0).description
+    with pytest.raises(SettingsError, match="unknown families"):
+        replace(data, held_out=("dotz",))

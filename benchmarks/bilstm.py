@@ -1,0 +1,343 @@
+"""Everything that the model card of `bilstm` shows: targets, noise, controls, sensitivity, speed, pictures.
+
+    python benchmarks/bilstm.py --out runs/bilstm/card --weights runs/bilstm/mixed --at-20-db runs/bilstm/20dB \\
+        --controls runs/bilstm/controls --card        # 20 minutes on one core
+
+Weights are made by bilstm_training.py, controls by bilstm_controls.py. Test scans: three moves of every original of the digit 5.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import typer
+from bilstm_digits import MOVES, PRESET, READINGS, Originals, Scans, held_out_scans, scans
+from bilstm_methods import (
+    Images,
+    Kaczmarz,
+    controls,
+    figures,
+    first,
+    problem,
+    row,
+    run,
+    with_weights,
+    xspace,
+)
+from card import put, table
+from rich.console import Console
+from rich.markdown import Markdown
+
+from mpibridge import plot
+from mpibridge.errors import MPIBridgeError
+from mpibridge.execution import execute
+from mpibridge.metrics import bootstrap
+from mpibridge.plot.style import COLORMAP
+from mpibridge.progress import silent
+from mpibridge.simulate import Particles
+from mpibridge.simulate.presets import Preset, preset
+from mpibridge_plugins.bilstm import path
+
+HOME = Path(__file__).parent.parent
+CARD, PICTURES = HOME / "plugins/mpibridge_plugins/bilstm/README.md", HOME / "docs"
+LEVELS = (20.0, 10.0, 5.0)
+SEED = {20.0: (96.8, 4.49), 10.0: (96.7, 4.55), 5.0: (96.5, 4.68)}
+"""SSIM and NRMSE of the publication, per cent."""
+TARGETS = {20.0: (96.5, 4.9), 10.0: (90.0, 8.0), 5.0: (82.0, 11.0)}
+CURVE = tuple(float(level) for level in range(0, 51, 5))
+FEW, FEWER = 192, 96
+"""Test scans where nothing is aimed at, and for Kaczmarz, which takes long."""
+SECONDS = (0.05, 0.01)
+"""Targets per frame, one at once and 64 at once."""
+
+
+def said(condition: bool) -> str:
+    return "met" if condition else "**missed**"
+
+
+def targets(ours: Mapping[str, Images], five: Scans) -> list[dict[str, Any]]:
+    """The best weights at every SNR against what was aimed at."""
+    rows = []
+    for level, (similar, error) in TARGETS.items():
+        waveform = five.at(level)
+        found = {name: figures(images(waveform), five.truth) for name, images in ours.items()}
+        best = max(found, key=lambda name: found[name]["SSIM (%)"].mean())
+        reached = {name: values.mean() for name, values in found[best].items()}
+        rows.append(
+            {
+                "SNR": f"{level:g} dB",
+                "weights": best,
+                "SSIM (%)": f"{reached['SSIM (%)']:.2f}",
+                "aimed at (SSIM)": f"≥ {similar:g}: {said(reached['SSIM (%)'] >= similar)}",
+                "NRMSE by range (%)": f"{reached['NRMSE by range (%)']:.2f}",
+                "aimed at (NRMSE)": f"≤ {error:g}: {said(reached['NRMSE by range (%)'] <= error)}",
+                "seed, SSIM / NRMSE": "{} / {}".format(*SEED[level]),
+            }
+        )
+    return rows
+
+
+def compared(
+    methods: Mapping[str, Images], five: Scans, reference: str | None = None
+) -> list[dict[str, Any]]:
+    """Every method at every SNR; reference: the one on ridge images, whose SSIM is subtracted image by image."""
+    rows = []
+    for level in LEVELS:
+        found = {name: images(five.at(level)) for name, images in methods.items()}
+        similar = {name: figures(images, five.truth)["SSIM (%)"] for name, images in found.items()}
+        for name, images in found.items():
+            line = {"SNR": f"{level:g} dB", "method": name, **row(images, five.truth)}
+            if reference is not None:
+                gain = bootstrap(
+                    similar[name] - similar[reference], generator=np.random.default_rng(0), n=2000
+                )
+                line["SSIM over ridge (points)"] = (
+                    "" if name == reference else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*gain)
+                )
+            rows.append(line)
+    return rows
+
+
+def classical(originals: Originals, five: Scans) -> list[dict[str, Any]]:
+    """Kaczmarz, tuned; and x-space images, each scaled to its truth."""
+    few, kaczmarz, gridded, rows = first(five, FEWER), Kaczmarz(originals), xspace(), []
+    for level in LEVELS:
+        waveform = few.at(level)
+        tuned, settings = kaczmarz.at(level)
+        chosen = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+        rows.append(
+            {
+                "SNR": f"{level:g} dB",
+                "method": f"Kaczmarz ({chosen})",
+                **row(tuned(waveform), few.truth),
+            }
+        )
+        images = gridded(waveform)
+        factor = (images * few.truth).sum((1, 2, 3)) / np.square(images).sum((1, 2, 3))
+        scaled = images * factor[:, None, None, None]
+        rows.append(
+            {"SNR": f"{level:g} dB", "method": "x-space, scaled to the truth", **row(scaled, few.truth)}
+        )
+    return rows
+
+
+def readings(images: Images, five: Scans) -> list[dict[str, Any]]:
+    """SSIM / NRMSE by range / by norm in per cent for what "SNR" may mean, and the SNR as a power ratio."""
+    rows = []
+    power = np.mean(np.square(five.waveform, dtype=float), axis=(1, 2))
+    for name, (divisor, strength) in READINGS.items():
+        line: dict[str, Any] = {"SNR read as": name}
+        for level in LEVELS:
+            cells = row(images(five.at(level, name)), five.truth, intervals=False)
+            sigma = strength(five.waveform) / 10 ** (level / divisor)
+            ours = 10 * np.log10(power / sigma**2).mean()
+            line[f"{level:g} dB"] = f"{' / '.join(cells.values())} (at {ours:.1f} dB)"
+        rows.append(line)
+    return rows
+
+
+def curve(methods: Mapping[str, Images], some: Scans) -> tuple[list[dict[str, Any]], plt.Figure]:
+    """SSIM and NRMSE over the SNR, and from where on the seed's rows are met."""
+    found = {
+        name: np.array(
+            [
+                [values.mean() for values in list(figures(images(some.at(level)), some.truth).values())[:2]]
+                for level in CURVE
+            ]
+        )
+        for name, images in methods.items()
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axis, column, label in zip(axes, (0, 1), ("SSIM (%)", "NRMSE by range (%)"), strict=True):
+        for name, values in found.items():
+            axis.plot(CURVE, values[:, column], marker=".", label=name)
+        axis.plot(list(SEED), [pair[column] for pair in SEED.values()], "k_", ms=14, label="seed")
+        axis.plot(list(TARGETS), [pair[column] for pair in TARGETS.values()], "k+", label="target")
+        axis.set(xlabel="SNR, mean u²/σ² of the waveform (dB)", ylabel=label)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    rows = []
+    for level, (similar, error) in SEED.items():
+        line: dict[str, Any] = {"row of the seed": f"{level:g} dB: SSIM {similar}, NRMSE {error}"}
+        for name, values in found.items():
+            reached = np.flatnonzero((values[:, 0] >= similar) & (values[:, 1] <= error))
+            line[f"met by {name}"] = (
+                f"from {CURVE[reached[0]]:g} dB on" if len(reached) else "nowhere to 50 dB"
+            )
+        rows.append(line)
+    return rows, figure
+
+
+def families(images: Images, n: int) -> list[dict[str, Any]]:
+    """Images that are no digits, at 20 dB."""
+    rows = []
+    for family in ("vessels", "dots", "blobs", "bars"):
+        other = scans(family, n)
+        rows.append({"family": family, **row(images(other.at(20.0)), other.truth)})
+    return rows
+
+
+def sensitivity(images: Images, originals: Originals) -> list[dict[str, Any]]:
+    """Scans of a scanner or a tracer that the weights were not trained for, at 20 dB; `mpibridge.reconstruct` would refuse these."""
+    rows = []
+    for name, source in variants().items():
+        five = held_out_scans(originals, source, FEW)
+        rows.append({"scan": name, **row(images(five.at(20.0)), five.truth)})
+    return rows
+
+
+def variants() -> dict[str, Preset]:
+    base = preset(PRESET)
+    sequence = base.scanner.sequence
+
+    def scanner(**changes: Any) -> Preset:
+        return replace(base, scanner=replace(base.scanner, **changes))
+
+    return {
+        "as trained (25 nm)": base,
+        "core of 24 nm": scanner(particles=Particles(core_diameter=24e-9)),
+        "core of 22 nm": scanner(particles=Particles(core_diameter=22e-9)),
+        "core of 28 nm": scanner(particles=Particles(core_diameter=28e-9)),
+        "relaxation of 1 µs": scanner(particles=Particles(core_diameter=25e-9, relaxation_time=1e-6)),
+        "first frequency 24.04 for 24.51 kHz": scanner(
+            sequence=replace(sequence, dividers=(104, *sequence.dividers[1:]))
+        ),
+        "amplitude 19.6 for 20 mT": scanner(sequence=replace(sequence, amplitude=(19.6e-3, 19.6e-3, 0.0))),
+        "phase of one field 5° off": scanner(
+            sequence=replace(sequence, phase=(np.radians(5), *sequence.phase[1:]))
+        ),
+    }
+
+
+def shuffled(images: Images, five: Scans) -> list[dict[str, Any]]:
+    """The trained network on samples in a random order: it must fail."""
+    order = np.random.default_rng(1).permutation(five.waveform.shape[-1])
+    few = first(five, FEW)
+    waveform = few.at(20.0)
+    return [
+        {"samples": "in order", **row(images(waveform), few.truth)},
+        {"samples": "shuffled", **row(images(waveform[..., order]), few.truth)},
+        {"samples": "an empty image", **row(np.zeros_like(few.truth), few.truth)},
+    ]
+
+
+def surrogate(method: Any, five: Scans) -> list[dict[str, Any]]:
+    """How well the values along the path are what the truth is there, against a network that had collapsed to zero."""
+    some, given = first(five, FEW), problem(five.waveform[:1])
+    rows = []
+    for level in LEVELS:
+        result = execute(method, problem(some.at(level)), generator=np.random.default_rng(0), report=silent)
+        values = result.trace["values"]
+        seen = path.sampling(torch.tensor(given.trajectory), given.grid, values.shape[1]).numpy()
+        truth = some.truth.reshape(len(values), -1) @ seen.T
+        rows.append(
+            {
+                "SNR": f"{level:g} dB",
+                "root mean square error of the values": f"{np.sqrt(np.mean((values - truth) ** 2)):.3f}",
+                "of zeros": f"{np.sqrt(np.mean(truth**2)):.3f}",
+            }
+        )
+    return rows
+
+
+def speed(images: Images, waveform: np.ndarray) -> list[dict[str, Any]]:
+    """Seconds per frame with the network at hand, the best of five."""
+    rows = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for n, target in zip((1, 64), SECONDS, strict=True):
+            images(waveform[:n])
+            spent = []
+            for _ in range(5):
+                began = time.perf_counter()
+                images(waveform[:n])
+                spent.append((time.perf_counter() - began) / n)
+            met = f"≤ {target:g}: {said(min(spent) <= target)}"
+            rows.append(
+                {"CPU cores": threads, "frames at once": n, "s/frame": f"{min(spent):.4f}", "target": met}
+            )
+    torch.set_num_threads(1)
+    return rows
+
+
+def two_digits(images: Images, five: Scans, chosen: Sequence[int] = (0, 1)) -> plt.Figure:
+    """Figure 2 of the seed: two test images at three SNRs beside the truth."""
+    places = [MOVES * i for i in chosen] if len(five.truth) > MOVES * max(chosen) else list(chosen)
+    figure, axes = plt.subplots(len(places), 1 + len(LEVELS), figsize=(8, 4.2), layout="constrained")
+    for i, place in enumerate(places):
+        shown = [five.truth[place, 0], *(images(five.at(level))[place, 0] for level in LEVELS)]
+        for axis, image, title in zip(
+            axes[i], shown, ("truth", *(f"{level:g} dB" for level in LEVELS)), strict=True
+        ):
+            axis.imshow(image, COLORMAP, vmin=0, vmax=shown[0].max(), origin="lower")
+            axis.set(xticks=[], yticks=[])
+            if i == 0:
+                axis.set_title(title)
+    return figure
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder for tables and pictures")],
+    weights: Annotated[Path, typer.Option(help="weights trained at mixed SNR: a file or a run")],
+    at_20_db: Annotated[Path | None, typer.Option(help="weights trained at 20 dB")] = None,
+    controls_: Annotated[Path | None, typer.Option("--controls", help="folder of trained controls")] = None,
+    digits: Annotated[Path | None, typer.Option(help="mnist.npz, or the folder of its .mat files")] = None,
+    n: Annotated[int | None, typer.Option(help="test scans, for a quick look; default: all")] = None,
+    card: Annotated[bool, typer.Option(help="write them into the model card and docs/, too")] = False,
+) -> None:
+    """Measure `bilstm` and write what its card shows."""
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    originals = Originals.of(digits)
+    five = held_out_scans(originals, n=n)
+    method = with_weights(weights)
+    ours = {"5 to 25 dB": run(method)}
+    if at_20_db is not None:
+        ours["20 dB"] = run(with_weights(at_20_db))
+    mixed = ours["5 to 25 dB"]
+    sections = {
+        "targets": targets(ours, five),
+        "noise": compared({f"bilstm, trained at {name}": images for name, images in ours.items()}, five),
+        "readings": readings(mixed, five),
+        "classical": classical(originals, five),
+        "families": families(mixed, min(FEW, len(five.truth))),
+        "sensitivity": sensitivity(mixed, originals),
+        "shuffled": shuffled(mixed, five),
+        "surrogate": surrogate(method, five),
+        "speed": speed(mixed, five.at(20.0)),
+    }
+    some = Scans(five.truth[::MOVES], five.waveform[::MOVES])
+    pictures = {"bilstm-digits.png": two_digits(mixed, five)}
+    sections["curve"], pictures["bilstm-curve.png"] = curve(ours, some)
+    if controls_ is not None:
+        trained = {"bilstm as shipped": mixed, **controls(controls_)}
+        knowing = next((name for name in trained if name.startswith("ridge")), None)
+        sections["controls"] = compared(trained, some, knowing)
+    if (weights / "history.csv").exists():
+        pictures["bilstm-training.png"] = plot.training(weights / "history.csv")
+    texts = {name: table(rows) for name, rows in sections.items()}
+    (out / "sections.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False))
+    for name, figure in pictures.items():
+        figure.savefig(out / name, dpi=110)
+    for name, text in texts.items():
+        Console(width=180).print(f"[b]{name}[/b]", Markdown(text))
+    if card:
+        put(CARD, texts)
+        for name, figure in pictures.items():
+            figure.savefig(PICTURES / name, dpi=110)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except MPIBridgeError as error:
+        sys.exit(f"error: {error}")

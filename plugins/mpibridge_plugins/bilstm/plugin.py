@@ -1,0 +1,97 @@
+"""Plugin ``bilstm``: an image from the voltages of one period and the path of the field-free point, without a system matrix."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mpibridge.errors import SettingsError
+from mpibridge.model import Grid
+from mpibridge.plugin import Report, Result, TrainablePlugin, WaveformProblem
+from mpibridge_plugins.bilstm import path
+from mpibridge_plugins.bilstm.losses import charbonnier, ssim
+from mpibridge_plugins.bilstm.network import SequenceToImage
+from mpibridge_plugins.bilstm.settings import BiLSTMSettings, Size
+
+CHUNK = 64
+"""Frames that go through the network at once."""
+
+
+class BiLSTM(TrainablePlugin[WaveformProblem]):
+    """A recurrent network reads a period as it was recorded and gives values along the path; convolutions make an image of them.
+
+    Source: von Gladiss et al. 2026, "Sequence-to-Image Reconstruction in Magnetic Particle Imaging: A BiLSTM Proof of Concept".
+    Weights serve one sequence, tracer and grid; the image is as many times larger as the voltage is.
+    """
+
+    name = "bilstm"
+    takes = WaveformProblem
+    Settings = BiLSTMSettings
+    network_settings = ("size", *(part.name for part in fields(Size)), "trajectory")
+    network: SequenceToImage
+
+    def __init__(self, settings: Any = None) -> None:
+        super().__init__(settings)
+        self._known: tuple[Grid, Tensor] | None = None
+
+    def build_network(self, problem: WaveformProblem) -> SequenceToImage:
+        _require_plane(problem.grid)
+        n_receivers, n_samples = problem.waveform.shape[1:]
+        return SequenceToImage(self.settings, problem.trajectory, problem.grid, n_receivers, n_samples)
+
+    def bytes_per_frame(self, problem: WaveformProblem) -> int:
+        """The waveform in its features; activations are those of `CHUNK` frames at any time."""
+        return 4 * 4 * int(np.prod(problem.waveform.shape[1:]))
+
+    def loss(self, problem: WaveformProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
+        """Charbonnier loss of the values along the path, mean squared error and 1 − SSIM of the image, peaks of 1.
+
+        The values should be the image as a Gaussian of one pixel sees it along the path (seed: "surrogate image").
+        """
+        if self.network.training:
+            self.network.update(problem.waveform, target)
+        answer = self.network(problem.waveform)
+        peak = target.amax((1, 2, 3))
+        peak = torch.where(peak > 0, peak, 1.0)
+        wanted, image = target[:, 0] / peak[:, None, None], answer.image / peak[:, None, None]
+        surrogate = wanted.flatten(1) @ self._sampling(problem).T
+        s = self.settings
+        return (
+            s.surrogate_weight * charbonnier(answer.values / peak[:, None], surrogate)
+            + s.mse_weight * (image - wanted).square().mean()
+            + s.ssim_weight * (1 - ssim(image, wanted))
+        )
+
+    def reconstruct(
+        self, problem: WaveformProblem, *, generator: np.random.Generator, report: Report
+    ) -> Result:
+        """Images without negative values. trace: ``values`` (frame, sample), the image as it was read along the path."""
+        _require_plane(problem.grid)
+        images, values = [], []
+        with torch.no_grad():
+            for part in problem.waveform.split(CHUNK):
+                answer = self.network(part)
+                images.append(answer.image[:, None].clamp_min(0))
+                values.append(answer.values)
+                report(sum(map(len, images)), len(problem.waveform), "bilstm")
+        return Result(image=torch.cat(images), trace={"values": torch.cat(values)})
+
+    def _sampling(self, problem: WaveformProblem) -> Tensor:
+        """`path.sampling` of the problem, computed once."""
+        device = problem.waveform.device
+        if self._known is None or self._known[0] != problem.grid or self._known[1].device != device:
+            found = path.sampling(problem.trajectory, problem.grid, self.network.n)
+            self._known = (problem.grid, found.to(device))
+        return self._known[1]
+
+
+def _require_plane(grid: Grid) -> None:
+    if grid.shape[0] > 1 or min(grid.shape[1:]) < 3:
+        raise SettingsError(
+            f"plugin 'bilstm' makes planes of at least 3 × 3 pixels, the grid (z, y, x) is {grid.shape}; pass "
+            "Preprocessing(grid=(1, ny, nx))"
+        )
