@@ -45,6 +45,8 @@ def figure_1(made: Bed) -> tuple[plt.Figure, str]:
     ax.plot(STEPS, widths, "o-", ms=3)
     ax.axhline(true, color="0.6", lw=0.9)
     ax.set(xscale="log", xlabel="iterations", ylabel="mm", title="width of the channel")
+    ax.set_xticks(STEPS, [str(n) for n in STEPS], fontsize=7)
+    ax.minorticks_off()
     axes[1, 4].imshow(made.truth["spiral"][0], origin="lower", cmap=COLORMAP)
     axes[1, 4].set(xticks=[], yticks=[], title="truth")
     for ax in axes[:, 4]:
@@ -81,14 +83,13 @@ def measured(folder: Path) -> tuple[str, plt.Figure]:
             "phantom": name,
             "residual of nir": f"{ours:.3f}",
             "of Kaczmarz": f"{theirs:.3f}",
-            "level / residual in the loss": f"{lev / res:.2f}",
+            "residual / level": f"{multiple:.2f}",
             "stopped by": by,
         }
-        for name, ours, theirs, lev, res, by in zip(
+        for name, ours, theirs, multiple, by in zip(
             encoding_array.PHANTOMS,
             rest(fit.image),
             rest(kaczmarz),
-            fit.trace["level"],
             fit.trace["residual"],
             fit.trace["stopped_by"],
             strict=True,

@@ -103,3 +103,12 @@ def test_noise_that_is_estimated_holds_the_errors_of_the_matrix_already(sigma, m
         rest = frames.data.y - frames.data.model.values * (x @ frames.data.model.basis)
         ratios.append(float(rest.norm() / frames.level(x, torch.ones_like(rest))))
     assert np.mean(ratios) == pytest.approx(1.06, abs=0.1)
+
+
+def test_an_error_of_the_model_adds_to_the_noise():
+    problem = scan(blobs(1), sigma=0.01)
+    (without,), (with_it,) = groups(problem), groups(problem, model_error=0.1)
+    loudness = float(problem.rows.abs().square().mean().sqrt()) / 2**0.5
+    unit = float(with_it.data.scale) * with_it.data.model.unit
+    added = float(with_it.data.sigma) ** 2 - float(without.data.sigma) ** 2
+    assert added**0.5 * unit == pytest.approx(0.1 * loudness, rel=1e-2)

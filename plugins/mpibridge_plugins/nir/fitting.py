@@ -24,28 +24,27 @@ PATIENCE = 5
 
 Sample = Callable[[], tuple[Tensor | slice, Tensor]]
 """Some of the frames, and their images (frame, voxel) at points of its choice."""
-Rule = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Image (frame, voxel), residual and level (frame,) → which frames may stop, (frame,) bool."""
+Rule = Callable[[Tensor, Tensor], Tensor]
+"""Image (frame, voxel) and residual (frame,) as a multiple of the level of the errors → which frames may stop, (frame,) bool."""
 
 
 @dataclass(frozen=True)
 class Fit:
     """What a fit came to; parameters of the networks (network, number), all else (frame,).
 
-    iterations: until the network rested. residual: ‖weights·(y − s·Vᵀx)‖, level: what the errors alone leave of it.
-    stopped: whether the rule ended the fit.
+    iterations: until the network rested. residual: as a multiple of what the errors alone leave. stopped: whether the rule
+    ended the fit.
     """
 
     parameters: Tensor
     iterations: Tensor
     residual: Tensor
-    level: Tensor
     stopped: Tensor
 
 
-def discrepancy(image: Tensor, residual: Tensor, level: Tensor) -> Tensor:
+def discrepancy(image: Tensor, residual: Tensor) -> Tensor:
     """Stop as soon as the residual is what the errors alone would leave. Source: Morozov's principle."""
-    return residual <= level
+    return residual <= 1
 
 
 class HeldOut:
@@ -59,7 +58,7 @@ class HeldOut:
         self._best: Tensor | None = None
         self._waited: Tensor | None = None
 
-    def __call__(self, image: Tensor, residual: Tensor, level: Tensor) -> Tensor:
+    def __call__(self, image: Tensor, residual: Tensor) -> Tensor:
         misfit = self._misfit(image)
         if self._best is None or self._waited is None:
             self._best, self._waited = misfit, torch.zeros_like(misfit)
@@ -104,8 +103,18 @@ def fit(
     s, basis = data.model.values, data.model.basis
     size = (weights * data.y).square().sum(1).clamp_min(TINY)
 
-    def residual_of(image: Tensor, of: Tensor | slice = slice(None)) -> Tensor:
+    def misfit(image: Tensor, weights: Tensor, of: Tensor | slice = slice(None)) -> Tensor:
         return (weights[of] * (data.y[of] - s * (image @ basis))).norm(dim=1)
+
+    @torch.no_grad()
+    def residual() -> tuple[Tensor, Tensor]:
+        """Images, and the larger one of their residuals with and without weights as multiples of the level."""
+        image = look()
+        found = []
+        for each in (weights, torch.ones_like(weights)):
+            rest, level = misfit(image, each), frames.level(image, each)
+            found.append(_together(rest) / _together(level) if shared else rest / level)
+        return image, torch.maximum(*found)
 
     parameters = list(network.parameters())
     optimizer = torch.optim.Adam(parameters, lr=rate)
@@ -114,18 +123,13 @@ def fit(
     stopped_at = torch.full_like(size, inf)
     for iteration in range(iterations):
         if rule is not None and iteration and iteration % EVERY == 0:
-            with torch.no_grad():
-                image = look()
-                residual, level = residual_of(image), frames.level(image, weights)
-                if shared:
-                    residual, level = _together(residual), _together(level)
-                may = may | rule(image, residual, level)
+            may = may | rule(*residual())
             stops = may.all().expand_as(may) if shared else may
             stopped_at = torch.where(stops & stopped_at.isinf(), iteration, stopped_at)
             if (stopped_at + COOLING <= iteration).all():
                 break
         some, image = sample()
-        loss = (residual_of(image, some).square() / size[some]).sum()
+        loss = (misfit(image, weights, some).square() / size[some]).sum()
         optimizer.zero_grad()
         loss.backward()
         before = [p.detach().clone() for p in parameters]
@@ -139,15 +143,9 @@ def fit(
             for parameter, old in zip(parameters, before, strict=True):
                 torch.lerp(old, parameter, paces[:, None, None], out=parameter)
         report(iteration + 1)
-    with torch.no_grad():
-        image = look()
-        return Fit(
-            network.flat(),
-            (stopped_at + COOLING).clamp_max(iterations),
-            residual_of(image),
-            frames.level(image, weights),
-            stopped_at.isfinite(),
-        )
+    return Fit(
+        network.flat(), (stopped_at + COOLING).clamp_max(iterations), residual()[1], stopped_at.isfinite()
+    )
 
 
 def _together(values: Tensor) -> Tensor:

@@ -45,18 +45,18 @@ class Frames:
 
 
 def alike_frames(
-    problem: SpectralProblem, *, whiten: bool, rank: int, together: bool = False
+    problem: SpectralProblem, *, whiten: bool, rank: int, together: bool = False, model_error: float = 0.0
 ) -> Iterator[Frames]:
     """The frames of a problem in groups, or all together.
 
     whiten: weigh rows by the noise of the scan and the errors of the system matrix, as far as they are known; otherwise they
     stay as they are, and only the level tells of the noise. rank: singular values that are kept at most. together: one group,
-    all of whose frames have one scale.
+    all of whose frames have one scale. model_error: share of the data that adds to their noise.
     """
     matrix = problem.operator.matrix
     weights = row_weights(problem if whiten else replace(problem, noise=None))
     model = model_of(matrix, weights, rank)
-    data = data_of(problem, model)
+    data = data_of(problem, model, model_error)
     if problem.matrix_noise is None or not bool((problem.matrix_noise > 0).any()):
         everyone = torch.arange(len(data.y), device=data.y.device)
         if together:
@@ -87,7 +87,7 @@ def alike_frames(
         share = (weights * expected * of_matrix).square().mean(1) / (weights * errors).square().mean(
             1
         ).clamp_min(TINY)
-        found = data_of(part, model)
+        found = data_of(part, model, model_error)
         if together:  # brighter frames stay brighter
             found = found.scaled(found.scale.max() / found.scale)
         yield Frames(where, found, share[:, None], expected)

@@ -16,7 +16,6 @@ from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import Plugin, Report, Result, SpectralProblem
-from mpibridge_plugins.linear import TINY
 from mpibridge_plugins.nir.field import TOGETHER, Field, frame_times
 from mpibridge_plugins.nir.fitting import Fit, HeldOut, Rule, discrepancy, fit, misfit_weights
 from mpibridge_plugins.nir.network import Siren
@@ -60,15 +59,23 @@ class NIR(Plugin[SpectralProblem]):
     ) -> Result:
         """The image on the grid of the settings.
 
-        trace, all (frame, …): ``iterations``; ``residual`` of the loss and the ``level`` that errors alone would leave, and
-        whether it was ``reached``; ``stopped_by``: discrepancy, held_out or iterations; (1 or 0) ``scale`` of the image, and
-        ``network``, the parameters.
+        trace, all (frame, …): ``iterations``; ``residual`` as a multiple of what noise and the errors of the system matrix would
+        leave, with or without the weights of the fit, whichever is larger; whether that level was ``reached``, 1 or 0;
+        ``stopped_by``: discrepancy, held_out or iterations; ``scale`` of the image, and ``network``, the parameters.
         """
         _require(problem)
         settings, plan = self._chosen
         generators = generator.spawn(len(problem.rows))
         seen, unseen = _split(problem, plan.stop == "held_out")
-        parts = list(alike_frames(seen, whiten=plan.whiten, rank=settings.rank, together=settings.dynamic))
+        parts = list(
+            alike_frames(
+                seen,
+                whiten=plan.whiten,
+                rank=settings.rank,
+                together=settings.dynamic,
+                model_error=settings.model_error,
+            )
+        )
         fits = []
         for i, frames in enumerate(parts):
             own = [generators[int(frame)] for frame in frames.where]
@@ -79,14 +86,14 @@ class NIR(Plugin[SpectralProblem]):
         )
         found = {
             name: torch.cat([getattr(result, name) for result in fits])
-            for name in ("iterations", "residual", "level", "stopped")
+            for name in ("iterations", "residual", "stopped")
         }
         networks = torch.cat([result.parameters for result in fits])
         trace: dict[str, Any] = {name: values[order] for name, values in found.items()}
         stopped = trace.pop("stopped").cpu().numpy()
-        reached = trace["residual"] <= trace["level"]
+        reached = trace["residual"] <= 1
         if plan.stop == "discrepancy":
-            _warn_of_misfits(trace["residual"], trace["level"])
+            _warn_of_misfits(trace["residual"])
         trace["reached"] = reached.to(torch.int8)
         trace["stopped_by"] = np.where(stopped, plan.stop, "iterations")
         trace |= {"scale": scale[order], "network": networks if settings.dynamic else networks[order]}
@@ -199,12 +206,11 @@ def _split(problem: SpectralProblem, hold_out: bool) -> tuple[SpectralProblem, S
     return some(~held), some(held)
 
 
-def _warn_of_misfits(residual: Tensor, level: Tensor) -> None:
-    apart = residual > MISFIT * level
+def _warn_of_misfits(residual: Tensor) -> None:
+    apart = residual > MISFIT
     if apart.any():
-        worst = float((residual / level.clamp_min(TINY)).max())
         warnings.warn(
-            f"{int(apart.sum())} of {len(apart)} images do not explain their data: the residual is up to {worst:.1f} times what noise "
+            f"{int(apart.sum())} of {len(apart)} images do not explain their data: the residual is up to {float(residual.max()):.1f} times what noise "
             "and system matrix leave; subtract the background (Preprocessing(background='mean', "
             "system_matrix_background=True)), leave out noisy rows (snr_threshold) or pass more iterations",
             MPIBridgeWarning,

@@ -88,6 +88,7 @@ class NIRSettings:
     whiten: bool | None = None  # rows by the noise of scan and system matrix; None: True (seed: False)
     balance: float | None = None  # lifts faint singular values, ≥ 0; 0: as the seed; None: 100 (seed: 0)
     stop: str | None = None  # discrepancy, held_out or none; None: discrepancy (seed: none)
+    model_error: float = 0.03  # of the system matrix beyond its noise, as a share of the data, 0 to below 1
     rank: int = 2000  # singular values that count, at least 1
     dynamic: bool = False  # one network for all frames, with time as a coordinate
     frame_step: float = 1.0  # dynamic: how far apart neighbouring frames are, in voxels, > 0
@@ -113,6 +114,8 @@ class NIRSettings:
                 raise SettingsError(
                     f"{name} must be a number {'of at least 0' if name == 'balance' else 'above 0'}, found {value!r}"
                 )
+        if not (_is_number(self.model_error) and 0 <= self.model_error < 1):
+            raise SettingsError(f"model_error must be a share from 0 to below 1, found {self.model_error!r}")
         for name in ("whiten", "dynamic", "keep_network"):
             value = getattr(self, name)
             if not isinstance(value, bool) and not (value is None and name == "whiten"):
