@@ -82,10 +82,10 @@ class Field:
         if self.times is None:
             return slice(None), averages(self.network(points), self.native, per_voxel)
         n = min(TOGETHER, len(self.times))
-        some = torch.from_numpy(generators[0].choice(len(self.times), n, replace=False)).to(points.device)
+        some = generators[0].choice(len(self.times), n, replace=False)
         asked = torch.cat([_at_time(points[0], self.times[i]) for i in some])
         values = self.network(asked[None]).reshape(n, -1)
-        return some, averages(values, self.native, per_voxel)
+        return self._on_device(torch.from_numpy(some)), averages(values, self.native, per_voxel)
 
     def _on_device(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.network.weights[0].device)

@@ -95,9 +95,8 @@ def fit(
     """Adam on Σ_frames ‖weights·(y − s·Vᵀx)‖²/‖weights·y‖²: eq. (1) of the seed where the weights are 1.
 
     sample: frames and images of the loss. look: images (frame, voxel) of all frames for the question whether to stop, every
-    `EVERY` iterations. network: one per frame, or one for all, which is
-    judged by the root mean square over the frames. schedule: of the rate,
-    "cosine" after a warm-up, or "constant".
+    `EVERY` iterations. network: one per frame, or one for all, which is judged by the root mean square over the frames.
+    schedule: of the rate, "cosine" after a warm-up, or "constant".
     """
     data = frames.data
     s, basis = data.model.values, data.model.basis

@@ -91,10 +91,9 @@ class NIR(Plugin[SpectralProblem]):
         networks = torch.cat([result.parameters for result in fits])
         trace: dict[str, Any] = {name: values[order] for name, values in found.items()}
         stopped = trace.pop("stopped").cpu().numpy()
-        reached = trace["residual"] <= 1
         if plan.stop == "discrepancy":
             _warn_of_misfits(trace["residual"])
-        trace["reached"] = reached.to(torch.int8)
+        trace["reached"] = (trace["residual"] <= 1).to(torch.int8)
         trace["stopped_by"] = np.where(stopped, plan.stop, "iterations")
         trace |= {"scale": scale[order], "network": networks if settings.dynamic else networks[order]}
         grid = settings.image_grid(problem.grid)
@@ -140,9 +139,8 @@ class NIR(Plugin[SpectralProblem]):
         drawing = generators[:1] if settings.dynamic else generators
         field = self._field(grid, len(frames.where), drawing)
         field.network.to(frames.data.y.device)
-        looks = (
-            ceil(len(frames.where) / TOGETHER) if settings.dynamic else 1
-        )  # iterations that see every frame
+        # of a series an iteration sees some frames
+        looks = ceil(len(frames.where) / TOGETHER) if settings.dynamic else 1
         scales = 0
 
         def sample() -> tuple[Tensor | slice, Tensor]:
