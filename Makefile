@@ -3,9 +3,10 @@ BIN := .venv/bin
 
 .PHONY: test test-julia lint demo clean
 
+# Two workers of one thread each: small networks are many times slower where more threads than cores wait for each other.
 test: .venv/.installed
-	$(BIN)/pytest -n 2 -m "not julia"
-	$(BIN)/pytest -n 2 -q -p tests.julia_door tests/julia  # the tests that need Julia, against its stand-in
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not julia"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -q -p tests.julia_door tests/julia  # the tests that need Julia, against its stand-in
 
 # With the Julia that "mpibridge doctor" names; the tests say which.
 test-julia: .venv/.installed

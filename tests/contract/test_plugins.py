@@ -10,7 +10,7 @@ from mpibridge.testing import check_plugin
 
 SETTINGS: dict[str, dict[str, object]] = {
     "bilstm": {"units": 8, "width": 8, "values": 2},
-    "nir": {"width": 32, "iterations": 200},
+    "nir": {"width": 24, "iterations": 80},
     "score": {"width": 8, "samples": 2, "steps": 3},
 }
 """What makes a plugin quick on the examples, where its defaults are not."""
