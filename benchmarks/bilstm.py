@@ -8,7 +8,6 @@ Weights are made by bilstm_training.py, controls by bilstm_controls.py. Test sca
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,9 +32,7 @@ from bilstm_methods import (
     with_weights,
     xspace,
 )
-from card import put, table
-from rich.console import Console
-from rich.markdown import Markdown
+from card import DPI, keep, put, table
 
 from mpibridge import plot
 from mpibridge.errors import MPIBridgeError
@@ -325,15 +322,11 @@ def main(
     if (weights / "history.csv").exists():
         pictures["bilstm-training.png"] = plot.training(weights / "history.csv")
     texts = {name: table(rows) for name, rows in sections.items()}
-    (out / "sections.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False))
-    for name, figure in pictures.items():
-        figure.savefig(out / name, dpi=110)
-    for name, text in texts.items():
-        Console(width=180).print(f"[b]{name}[/b]", Markdown(text))
+    keep(out, texts, pictures)
     if card:
         put(CARD, texts)
         for name, figure in pictures.items():
-            figure.savefig(PICTURES / name, dpi=110)
+            figure.savefig(PICTURES / name, dpi=DPI)
 
 
 if __name__ == "__main__":

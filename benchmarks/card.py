@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markdown import Markdown
+
 from mpibridge.targets import replacing
+
+DPI = 110
+"""Of the pictures of a card."""
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -26,3 +34,12 @@ def put(file: Path, sections: Mapping[str, str]) -> None:
         text = pattern.sub(lambda match, content=content: match[1] + content + match[2], text)
     with replacing(file, (".md",)) as path:
         path.write_text(text)
+
+
+def keep(out: Path, texts: Mapping[str, str], pictures: Mapping[str, Figure]) -> None:
+    """Write tables and pictures into a folder, and show the tables."""
+    (out / "sections.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False))
+    for name, figure in pictures.items():
+        figure.savefig(out / name, dpi=DPI)
+    for name, text in texts.items():
+        Console().print(f"[b]{name}[/b]", Markdown(text))

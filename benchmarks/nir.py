@@ -226,7 +226,7 @@ def ablation(made: Bed) -> str:
 
 
 def speed(made: Bed) -> str:
-    """Seconds and memory of a frame beside Kaczmarz in the same run; the volume has 19³ voxels and three receivers."""
+    """Seconds and memory of a frame beside Kaczmarz in the same run; the volume is one of `volume_scan`."""
     volume = volume_scan(np.random.default_rng(0))
     rows = []
     for name, problem in (

@@ -175,7 +175,7 @@ def tunings(name: str) -> Iterator[Mapping[str, Any]]:
 
 
 def volume_scan(generator: np.random.Generator) -> SpectralProblem:
-    """Blobs seen through smooth rows of three receivers, with 1 % noise: the size is what counts."""
+    """Blobs seen through 3000 products of cosines, with 1 % noise: the size of a 3-D calibration with three receivers."""
     grid = Grid((19, 19, 19), (19e-3, 19e-3, 19e-3))
     x = (np.arange(19) + 0.5) / 19
     orders = generator.integers(0, 12, (3000, 3))

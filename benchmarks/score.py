@@ -9,7 +9,6 @@ Weights are those that are shipped, unless --prior and --signal name others. The
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,9 +20,7 @@ import encoding_array
 import matplotlib.pyplot as plt
 import numpy as np
 import typer
-from card import put, table
-from rich.console import Console
-from rich.markdown import Markdown
+from card import DPI, keep, put, table
 
 from mpibridge import protocol, registry, simulate
 from mpibridge import weights as trained
@@ -321,16 +318,12 @@ def main(
     if (folder := encoding_array.folder(measured_data)) is not None:
         said, figures["score-measured.png"] = measured(run, folder)
         sections["measured"] = table(said)
-    (out / "sections.json").write_text(json.dumps(sections, indent=1, ensure_ascii=False))
-    for name, figure in figures.items():
-        figure.savefig(out / name, dpi=110)
-    for name, text in sections.items():
-        Console().print(f"[b]{name}[/b]", Markdown(text))
+    keep(out, sections, figures)
     if card:
         put(CARD, sections)
         put(README, {"protocol": summary(outcome, LEVELS[:2], notes=False)})
         for name, figure in figures.items():
-            figure.savefig(PICTURES / name, dpi=110)
+            figure.savefig(PICTURES / name, dpi=DPI)
 
 
 if __name__ == "__main__":

@@ -177,6 +177,18 @@ def _largest(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     return q @ vectors, values, (small.mT @ vectors) / values
 
 
+def require_single_image(problem: SpectralProblem, plugin: str) -> None:
+    """SettingsError for what a matrix with one column per voxel does not describe."""
+    if problem.operator.transform is not None:
+        raise SettingsError(
+            f"plugin {plugin!r} takes no compressed system matrix: pass Preprocessing(sparsity=None)"
+        )
+    if problem.operator.n_contrasts > 1:
+        raise SettingsError(
+            f"plugin {plugin!r} takes one contrast, found {problem.operator.n_contrasts}: pass one calibration"
+        )
+
+
 def row_weights(problem: SpectralProblem) -> Tensor:
     """What makes the noise of all rows alike, (row,), 1 on average; rows that show no noise get the usual weight.
 

@@ -11,9 +11,6 @@ from mpibridge_plugins.nir.noise import Frames, alike_frames
 
 from .examples import GRID, blobs, scan, siren
 
-PIXELS = siren([2, 4, 1], n=2)
-"""Any networks: what they draw is replaced by images of the tests' choice."""
-
 
 def frames_of(images, **options) -> Frames:
     (frames,) = alike_frames(scan(images, **options), whiten=True, rank=500)

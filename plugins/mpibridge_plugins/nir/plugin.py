@@ -16,6 +16,7 @@ from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import Plugin, Report, Result, SpectralProblem
+from mpibridge_plugins.linear import require_single_image
 from mpibridge_plugins.nir.field import TOGETHER, Field, frame_times
 from mpibridge_plugins.nir.fitting import Fit, HeldOut, Rule, discrepancy, fit, misfit_weights
 from mpibridge_plugins.nir.network import Siren
@@ -63,7 +64,7 @@ class NIR(Plugin[SpectralProblem]):
         leave, with or without the weights of the fit, whichever is larger; whether that level was ``reached``, 1 or 0;
         ``stopped_by``: discrepancy, held_out or iterations; ``scale`` of the image, and ``network``, the parameters.
         """
-        _require(problem)
+        require_single_image(problem, self.name)
         settings, plan = self._chosen
         generators = generator.spawn(len(problem.rows))
         seen, unseen = _split(problem, plan.stop == "held_out")
@@ -220,15 +221,3 @@ def _part(report: Report, i: int, n: int, plan: Recipe) -> Callable[[int], None]
     """Progress of one group of frames as progress of all."""
     text = f"nir ({i + 1}/{n})" if n > 1 else "nir"
     return lambda iteration: report(i * plan.iterations + iteration, n * plan.iterations, text)
-
-
-def _require(problem: SpectralProblem) -> None:
-    """SettingsError for problems that a single image on a grid does not explain."""
-    if problem.operator.transform is not None:
-        raise SettingsError(
-            "plugin 'nir' takes no compressed system matrix: pass Preprocessing(sparsity=None)"
-        )
-    if problem.operator.n_contrasts > 1:
-        raise SettingsError(
-            f"plugin 'nir' takes one contrast, found {problem.operator.n_contrasts}: pass one calibration"
-        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
-from mpibridge_plugins.linear import Data, Model, data_of, model_of, row_weights
+from mpibridge_plugins.linear import Data, Model, data_of, model_of, require_single_image, row_weights
 from mpibridge_plugins.score import sampling
 from mpibridge_plugins.score.augmentation import LARGEST, SMALLEST, superposed, varied
 from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, Denoiser
@@ -183,14 +183,7 @@ class Score(TrainablePlugin[SpectralProblem]):
 
     def _require(self, problem: SpectralProblem) -> None:
         """SettingsError for what the networks were not made for."""
-        if problem.operator.transform is not None:
-            raise SettingsError(
-                "plugin 'score' takes no compressed system matrix: pass Preprocessing(sparsity=None)"
-            )
-        if problem.operator.n_contrasts > 1:
-            raise SettingsError(
-                f"plugin 'score' takes one contrast, found {problem.operator.n_contrasts}: pass one calibration"
-            )
+        require_single_image(problem, self.name)
         if problem.grid.shape[0] > 1 and self.settings.network == "signal":
             raise SettingsError(
                 f"the network conditioned on signals is made for planes, the grid (z, y, x) is {problem.grid.shape}; pass "
