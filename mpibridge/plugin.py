@@ -60,10 +60,15 @@ class WaveformProblem:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageProblem:
-    """Preliminary images, for example of x-space gridding: images (frame, channel, z, y, x)."""
+    """Preliminary images, for example of x-space gridding: images (frame, channel, z, y, x).
+
+    gridding: the `mpibridge.xspace.Gridding` that made them of the signals and knows the path of the scan, from which
+    `mpibridge.xspace.ImageOperator` makes their exact model; None for images of another origin.
+    """
 
     grid: Grid
     images: Any
+    gridding: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from mpibridge.training.arrays import Arrays, Recordings
     from mpibridge.training.data import Data, Pairs
     from mpibridge.training.run import CORRECTED, train
+    from mpibridge.training.scenes import SceneScans, scene_scans
     from mpibridge.training.settings import Training
     from mpibridge.training.simulated import Simulated
 
-__all__ = ["CORRECTED", "Arrays", "Data", "Pairs", "Recordings", "Simulated", "Training", "train"]
+__all__ = ["CORRECTED", "Arrays", "Data", "Pairs", "Recordings", "SceneScans", "Simulated", "Training", "scene_scans", "train"]
 
 _MODULE_OF = {
     "Arrays": "arrays",
@@ -24,8 +25,10 @@ _MODULE_OF = {
     "Data": "data",
     "Pairs": "data",
     "Recordings": "arrays",
+    "SceneScans": "scenes",
     "Simulated": "simulated",
     "Training": "settings",
+    "scene_scans": "scenes",
     "train": "run",
 }
 """Where a name lives: the command line needs the settings and nothing heavy."""

@@ -8,6 +8,7 @@ p (T/A) along x and y and of n particles of moment m per volume and unit of c. S
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,16 @@ def convolved_fields(
     return fields[..., : n_y + 2 * padding, : n_x + 2 * padding]
 
 
+def correlated_image(
+    fields: Any, grid: Grid, beta_gradient: float | tuple[float, float], *, padding: int = 0
+) -> Any:
+    """The adjoint of `convolved_fields`: images (…, y, x) of fields (…, 3, y + 2·padding, x + 2·padding), NumPy or torch."""
+    n_x, n_y = grid.size[:2]
+    fft, spectrum, size = _spectrum(grid, beta_gradient, padding, fields)
+    wide = fft.rfftn(fields, s=size, axes=(-2, -1)) * spectrum.conj()
+    return fft.irfftn(wide.sum(-3), s=size, axes=(-2, -1))[..., :n_y, :n_x]
+
+
 def _spectrum(
     grid: Grid, beta_gradient: float | tuple[float, float], padding: int, like: Any
 ) -> tuple[Any, Any, tuple[int, int]]:
@@ -48,12 +59,14 @@ def _spectrum(
 
     xp = array_namespace(like)
     fft: Any = scipy.fft if is_numpy_namespace(xp) else xp.fft
-    kernels, size = _kernels(grid, beta_gradient, padding)
+    scale_x, scale_y = np.broadcast_to(np.asarray(beta_gradient, float), 2).tolist()
+    kernels, size = _kernels(grid, (scale_x, scale_y), padding)
     return fft, fft.rfftn(xp.asarray(kernels, dtype=like.dtype, device=device(like)), axes=(-2, -1)), size
 
 
+@lru_cache(maxsize=4)
 def _kernels(
-    grid: Grid, beta_gradient: float | tuple[float, float], padding: int
+    grid: Grid, beta_gradient: tuple[float, float], padding: int
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """h times the voxel area, (3, Y, X), its centre shifted so that the first voxel of the padded field comes first."""
     from scipy.fft import next_fast_len
@@ -61,7 +74,7 @@ def _kernels(
     from mpibridge.simulate.particles import langevin_derivative, langevin_ratio
 
     steps, sizes = grid.spacing[1::-1], grid.size[1::-1]
-    scale_x, scale_y = np.broadcast_to(np.asarray(beta_gradient, float), 2)
+    scale_x, scale_y = beta_gradient
     lags, size = [], []
     for n, step in zip(sizes, steps, strict=True):
         total = int(next_fast_len(2 * (n + padding) - 1, real=True))
@@ -156,6 +169,4 @@ def adjoint(
     n_x, n_y = grid.size[:2]
     flat = (matrix.T @ along.reshape(-1, along.shape[-1]).T).T
     fields = flat.reshape(*along.shape[:-1], n_y + 2 * padding, n_x + 2 * padding)
-    fft, spectrum, size = _spectrum(grid, beta_gradient, padding, fields)
-    wide = fft.rfftn(fields, s=size, axes=(-2, -1)) * spectrum.conj()
-    return fft.irfftn(wide.sum(-3), s=size, axes=(-2, -1))[..., :n_y, :n_x]
+    return correlated_image(fields, grid, beta_gradient, padding=padding)

@@ -23,7 +23,7 @@ from mpibridge.xspace.fundamental import recover_fundamental
 from mpibridge.xspace.kernel import kernel_weights
 from mpibridge.xspace.partition import Partition, partition
 from mpibridge.xspace.sparse import as_torch
-from mpibridge.xspace.trajectory import scan_vector, trajectory
+from mpibridge.xspace.trajectory import gradients, scan_vector, trajectory
 
 SLOW_PART = 0.3
 """Largest component of the direction of motion that may go without a receiver (slow axis of a Cartesian scan)."""
@@ -35,17 +35,19 @@ class XSpaceImages:
     """Collinear images of a scan.
 
     images: (frame, channel, z, y, x) in V s/m; 0 where nothing was measured. directions: (channel, 3) unit vectors, the
-    mean direction of every partition. covered: (channel, z, y, x), where something was measured.
+    mean direction of every partition. covered: (channel, z, y, x), where something was measured. gridding: the map that
+    made them.
     """
 
     images: Any
     directions: np.ndarray
     covered: np.ndarray
     grid: Grid
+    gridding: Gridding
 
     def problem(self) -> ImageProblem:
         """What a plugin for images is given."""
-        return ImageProblem(grid=self.grid, images=self.images)
+        return ImageProblem(grid=self.grid, images=self.images, gridding=self.gridding)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,16 @@ class Gridding:
     """The linear map from the signals of a scan to its images, for any number of frames.
 
     matrix: sparse (channel · voxel, J·V), scipy CSR or torch CSR. coil: (J, C, V), the unit vector that signals are
-    projected on. widths: (channel, z, y, x) m, standard deviation of the kernel. Others: as `XSpaceImages`.
+    projected on. widths: (channel, z, y, x) m, standard deviation of the kernel. position: (J·V, 3) m, where the samples
+    were taken, and rate: (J·V, 3) T/s, `scan_vector` there. gradient: (3,) T/m, the diagonal of the selection field's, or None
+    if it has other entries or changes. Others: as `XSpaceImages`.
     """
 
     matrix: Any
     coil: Any
+    position: np.ndarray
+    rate: np.ndarray
+    gradient: np.ndarray | None
     directions: np.ndarray
     covered: np.ndarray
     widths: np.ndarray
@@ -72,7 +79,9 @@ class Gridding:
             )
         projected = (signals * self.coil).sum(2).reshape(signals.shape[0], -1)
         images = (self.matrix @ projected.T).T
-        return XSpaceImages(images.reshape(-1, *self.covered.shape), self.directions, self.covered, self.grid)
+        return XSpaceImages(
+            images.reshape(-1, *self.covered.shape), self.directions, self.covered, self.grid, self
+        )
 
     def to(self, device: Any) -> Gridding:
         """The same map for float32 torch tensors on ``device``."""
@@ -168,6 +177,9 @@ def gridding(
     return Gridding(
         matrix=scipy.sparse.vstack([matrix for matrix, _ in rows], format="csr"),
         coil=unit.reshape(header.n_periods, -1, n_receivers).swapaxes(1, 2).astype(np.float32),
+        position=position,
+        rate=scan_vector(header, velocity),
+        gradient=_diagonal(gradients(header)),
         directions=np.array([part.direction for part in parts]),
         covered=np.stack([np.diff(matrix.indptr).reshape(grid.shape) > 0 for matrix, _ in rows]),
         widths=np.stack([widths.reshape(grid.shape) for _, widths in rows]),
@@ -204,6 +216,13 @@ def _directions(header: Header, velocity: np.ndarray, parts: Sequence[Partition]
             along[mask] = mean * np.sign((along[mask] * mean).sum(1, keepdims=True))
     length = np.linalg.norm(along, axis=1, keepdims=True)
     return np.divide(along, length, out=np.zeros_like(along), where=length > 0)
+
+
+def _diagonal(every: np.ndarray) -> np.ndarray | None:
+    """(3,) of Jacobians (J, 3, 3) if all are the same and diagonal."""
+    diagonal = np.diagonal(every[0])
+    same = np.allclose(every, np.diag(diagonal), rtol=0, atol=1e-9 * np.abs(every).max())
+    return diagonal.copy() if same else None
 
 
 def _first_of_its_kind(position: np.ndarray, n_periods: int) -> np.ndarray:
