@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from mpibridge.training.settings import Training
     from mpibridge.training.simulated import Simulated
 
-__all__ = ["CORRECTED", "Arrays", "Data", "Pairs", "Recordings", "SceneScans", "Simulated", "Training", "scene_scans", "train"]
+__all__ = [
+    "CORRECTED",
+    "Arrays",
+    "Data",
+    "Pairs",
+    "Recordings",
+    "SceneScans",
+    "Simulated",
+    "Training",
+    "scene_scans",
+    "train",
+]
 
 _MODULE_OF = {
     "Arrays": "arrays",

@@ -84,8 +84,9 @@ class Arrays(Data):
             raise SettingsError(
                 f"plugin {cls.name!r} takes a {cls.takes.__name__}, found {type(self.problem).__name__}"
             )
+        found: Any = self.problem
         if self.acquisition is not None and cls.takes is not SpectralProblem and preprocessing.grid is None:
-            preprocessing = replace(preprocessing, grid=self.problem.grid)
+            preprocessing = replace(preprocessing, grid=found.grid)
         digest = _digest(*signals(self.problem).values(), self.target)
         return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": digest, **self.description})
 

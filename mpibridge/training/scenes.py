@@ -46,23 +46,34 @@ class SceneScans:
     acquisition: Acquisition | None
     description: Mapping[str, Any]
 
-    def at(self, snr: float, *, validation: int = 300) -> Arrays:
+    def at(self, snr: float | tuple[float, float], *, validation: int = 300) -> Arrays:
         """Data for `mpibridge.train` in which peak / σ = ``snr``, σ the noise of a sample; infinite: none.
 
-        validation: frames that are held out. SettingsError if that leaves none, or the SNR is not above 0.
+        Of a range (low, high) every frame has another value, equally spaced on a logarithmic scale. validation: frames that
+        are held out. SettingsError if that leaves none, or an SNR is not above 0.
         """
-        if not snr > 0:
-            raise SettingsError(f"snr is the largest voltage over σ, above 0; found {snr!r}")
+        ends = np.atleast_1d(np.asarray(snr, float))
+        if ends.size > 2 or not (ends > 0).all() or (ends.size == 2 and not np.isfinite(ends).all()):
+            raise SettingsError(
+                f"snr is the largest voltage over σ, above 0, or a range of it; found {snr!r}"
+            )
         if not 0 <= validation < len(self.target):
             raise SettingsError(
                 f"validation must be from 0 to below the {len(self.target)} scans, found {validation!r}"
             )
+        n = len(self.target)
+        levels = np.geomspace(*ends, n) if ends.size == 2 else np.full(n, ends[0])
+        sigma = (self.peak / levels).astype(np.float32)
         problem = ImageProblem(
             grid=self.gridding.grid,
-            images=self.clean + np.float32(self.peak / snr) * self.noise,
+            images=self.clean + sigma[:, None, None, None, None] * self.noise,
             gridding=self.gridding,
         )
-        said = {**self.description, "snr": float(snr), "snr_definition": "largest voltage of all scans / σ"}
+        said = {
+            **self.description,
+            "snr": np.asarray(snr, float).tolist(),
+            "snr_definition": "largest voltage of all scans / σ",
+        }
         return Arrays(problem, self.target, validation / len(self.target), self.acquisition, said)
 
 
@@ -98,9 +109,7 @@ def scene_scans(
         report(part.stop, n, "scans of the scene")
     finer = max(1, round(grid.spacing[0] / (scene.size / scene.image.shape[-1])))
     said = {"kind": "scene", "preset": chosen.scanner.name, "scans": n, "scene_size": scene.size}
-    return SceneScans(
-        clean, noise, scene.crops(centers, angles, grid, finer), peak, built, acquisition, said
-    )
+    return SceneScans(clean, noise, scene.crops(centers, angles, grid, finer), peak, built, acquisition, said)
 
 
 class _Voltages:

@@ -28,7 +28,9 @@ class ImageOperator:
 
     def __init__(self, built: Gridding, beta: float, *, margin: int = 0, device: Any = "cpu") -> None:
         if built.gradient is None:
-            raise SettingsError("the exact model of x-space images needs a diagonal gradient that is constant")
+            raise SettingsError(
+                "the exact model of x-space images needs a diagonal gradient that is constant"
+            )
         if built.grid.size[2] != 1 or min(built.grid.size[:2]) < 4:
             raise ShapeError(
                 f"a plane of at least 4 × 4 pixels is wanted, the grid (z, y, x) is {built.grid.shape}"
@@ -75,7 +77,7 @@ def _from_fields(built: Gridding, grid: Grid, padding: int) -> Any:
     n_receivers = built.coil.shape[1]
     coil = np.zeros((len(built.position), 2))
     coil[:, : min(2, n_receivers)] = built.coil.swapaxes(1, 2).reshape(-1, n_receivers)[:, :2]
-    c_x, c_y, w_x, w_y = *coil.T, *built.rate[:, :2].T
+    (c_x, c_y), (w_x, w_y) = coil.T, built.rate[:, :2].T
     parts = [
         built.matrix @ scipy.sparse.diags(weights.astype(np.float32)) @ look_up
         for weights in (c_x * w_x, c_x * w_y + c_y * w_x, c_y * w_y)

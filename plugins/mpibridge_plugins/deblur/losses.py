@@ -21,10 +21,8 @@ WIDTH = 16
 """Random features per layer."""
 
 
-def features(name: str) -> nn.Module | None:
-    """The module that turns images (frame, y, x) into a list of features; None for "none". It is not trained."""
-    if name == "none":
-        return None
+def features(name: str) -> nn.Module:
+    """The module that turns images (frame, y, x) into a list of features: "random", "gradient" or "vgg". It is not trained."""
     made: nn.Module = {"random": RandomFeatures, "gradient": Gradients, "vgg": VGG}[name]()
     return made.eval().requires_grad_(False)
 
@@ -40,6 +38,9 @@ class RandomFeatures(nn.Module):
 
     Filters have norm 1, and mean 0 in the first layer. They come from a generator of a fixed seed.
     """
+
+    first: Tensor
+    second: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +87,9 @@ class VGG(nn.Module):
         self.layers = vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features[:4]
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        mean = images.new_tensor([0.485, 0.456, 0.406])[:, None, None]  # of ImageNet, which VGG was trained on
+        mean = images.new_tensor([0.485, 0.456, 0.406])[
+            :, None, None
+        ]  # of ImageNet, which VGG was trained on
         deviation = images.new_tensor([0.229, 0.224, 0.225])[:, None, None]
         return [self.layers((images[:, None] - mean) / deviation)]
 

@@ -1,8 +1,7 @@
 """The network: convolution, halvings, residual blocks, doublings, convolution, on images of maximum 1.
 
 Source: Ergun et al. 2022 (seed 004), section II.II and eqs. 1 and 2: a ResNet with 9 blocks (He et al. 2016, as Johnson et al. 2016
-use it). Ours: the widths; no normalisation layers and no biases, so that twice the contrast is twice the answer; the mean of both images
-bypasses the network.
+use it). Ours: the widths; no normalisation layers and no biases, so that twice the images are twice the answer whatever is divided by.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ class Deblurring(nn.Module):
             [convolution(width << (i + 1), 4 * (width << i), 3) for i in reversed(range(size.halvings))]
         )
         self.leave = convolution(width, 1, 7)
-        nn.init.zeros_(self.leave.weight)
 
     def forward(self, images: Tensor) -> Tensor:
         normalised, scale = normalise(images)
@@ -58,7 +56,7 @@ class Deblurring(nn.Module):
             x = block(x)
         for up in self.up:
             x = functional.pixel_shuffle(up(x), 2).relu()
-        return images.mean(1) + self.leave(x)[:, 0, :height, :width]
+        return self.leave(x)[:, 0, :height, :width]
 
     @torch.no_grad()
     def update(self, images: Tensor, target: Tensor) -> None:
@@ -90,6 +88,4 @@ class Block(nn.Module):
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        inputs, outputs, size, stride, padding=size // 2, bias=False, padding_mode="zeros"
-    )
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False, padding_mode="zeros")

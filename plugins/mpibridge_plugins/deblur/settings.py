@@ -21,7 +21,7 @@ class Size:
     blocks: int
 
 
-SIZES = {"published": Size(width=64, halvings=2, blocks=9), "compact": Size(width=20, halvings=1, blocks=9)}
+SIZES = {"published": Size(width=64, halvings=2, blocks=9), "compact": Size(width=12, halvings=2, blocks=9)}
 """The network of the seed for 280 × 280 pixels (its widths are those of the usual ResNet), and one for 70 × 70."""
 
 
@@ -33,9 +33,10 @@ class DeblurSettings:
     width: int | None = None  # channels at full resolution, at least 1; twice as many after every halving
     halvings: int | None = None  # of the resolution before the blocks, at least 0
     blocks: int | None = None  # residual blocks, at least 1
-    l2_steps: int = 200  # training steps with mean squared error before absolute and perceptual errors, at least 0
+    l2_steps: int = 200  # steps of training with squared errors before the other losses, at least 0
     perceptual: str = "random"  # features of the perceptual loss: random, gradient, vgg or none
     perceptual_weight: float = 1.0  # of the perceptual loss beside the absolute error, at least 0
+    offset: float = 0.9  # largest share of its maximum that a scan loses in training, 0 to below 1
     symmetries: int = 4  # images of so many mirrored (4) and turned (8) scans are averaged; 1: none
     data_consistency: bool = False  # steps of the exact model after the network
     consistency_steps: int = 10  # of them, at least 1
@@ -62,6 +63,8 @@ class DeblurSettings:
             )
         if not _is_number(self.core_diameter) or not self.core_diameter > 0:
             raise SettingsError(f"core_diameter must be a length in m above 0, found {self.core_diameter!r}")
+        if not _is_number(self.offset) or not 0 <= self.offset < 1:
+            raise SettingsError(f"offset must be a share from 0 to below 1, found {self.offset!r}")
         if not isinstance(self.data_consistency, bool):
             raise SettingsError(f"data_consistency must be true or false, found {self.data_consistency!r}")
 

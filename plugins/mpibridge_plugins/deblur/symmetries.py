@@ -62,5 +62,7 @@ def drawn(
 ) -> tuple[Tensor, Tensor]:
     """Images (frame, channel, y, x) and targets (frame, y, x), each pair mirrored by one of ``among``."""
     chosen = [among[i] for i in generator.integers(0, len(among), len(images))]
-    pairs = [(s.of(image[None]), s.plane(t[None])) for s, image, t in zip(chosen, images, target, strict=True)]
+    pairs = [
+        (s.of(image[None]), s.plane(t[None])) for s, image, t in zip(chosen, images, target, strict=True)
+    ]
     return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])

@@ -1,0 +1,90 @@
+"""The network: what eqs. 1 and 2 promise, and the size of the seed."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpibridge_plugins.deblur.network import Block, Deblurring, normalise
+from mpibridge_plugins.deblur.settings import SIZES, Size
+
+SMALL = Size(width=4, halvings=1, blocks=2)
+
+
+def stack(seed=0, n=3, shape=(12, 14)):
+    return torch.rand((n, 2, *shape), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    made = Deblurring(SMALL, 2)
+    for block in made.blocks:
+        torch.nn.init.normal_(block.second.weight, std=0.1)
+    return made.requires_grad_(False)
+
+
+def test_images_are_divided_by_the_maximum_of_their_mean():
+    images = stack()
+    normalised, scale = normalise(images)
+    for frame, found, factor in zip(images, normalised, scale, strict=True):
+        assert factor == ((frame[0] + frame[1]) / 2).max()
+        torch.testing.assert_close(found, frame / factor)
+
+
+def test_frames_without_a_positive_mean_are_left_alone():
+    images = torch.cat([torch.zeros(1, 2, 8, 8), -torch.ones(1, 2, 8, 8)])
+    normalised, scale = normalise(images)
+    assert torch.equal(normalised, images)
+    assert not scale.any()
+
+
+@given(st.floats(1e-9, 1e6), st.integers(0, 50))
+@settings(max_examples=25, deadline=None)
+def test_a_factor_passes_through(factor, seed):
+    torch.manual_seed(1)
+    network, images = Deblurring(SMALL, 2).requires_grad_(False), stack(seed)
+    torch.testing.assert_close(
+        network(factor * images), factor * network(images), rtol=1e-4, atol=1e-5 * factor
+    )
+
+
+def test_the_answer_itself_knows_no_scale(network):
+    images = stack()
+    torch.testing.assert_close(network.answer(3 * images), 3 * network.answer(images), rtol=1e-4, atol=1e-5)
+    assert network.answer(images).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(12, 14), (11, 9), (8, 8)])
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+def test_images_keep_their_size(shape, halvings):
+    network = Deblurring(Size(width=2, halvings=halvings, blocks=1), 2)
+    assert network(stack(shape=shape)).shape == (3, *shape)
+
+
+def test_the_usual_gain_is_that_of_maxima(network):
+    images, target = stack(), stack(1)[:, 0]
+    network.update(images, target)
+    wanted = (target.amax((1, 2)) / normalise(images)[1]).mean()
+    torch.testing.assert_close(network.gain, wanted)
+    for _ in range(50):
+        network.update(images, 2 * target)
+    assert 1.9 * wanted < network.gain <= 2 * wanted
+    before = network.gain.clone()
+    network.update(0 * images, target)  # says nothing
+    assert torch.equal(network.gain, before)
+
+
+def test_the_published_network_is_that_of_the_seed():
+    with torch.device("meta"):
+        network = Deblurring(SIZES["published"], 2)
+        found = network(torch.empty(1, 2, 280, 280))
+    assert found.shape == (1, 280, 280)
+    assert sum(isinstance(part, Block) for part in network.modules()) == 9
+    assert network.blocks[0].first.weight.shape == (256, 256, 3, 3)
+
+
+def test_an_untrained_block_changes_nothing():
+    torch.manual_seed(0)
+    x = stack().repeat(1, 2, 1, 1)
+    assert torch.equal(Block(4)(x), x)
