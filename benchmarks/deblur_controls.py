@@ -1,7 +1,7 @@
 """What `deblur` is compared with: methods that know the blur of a point, and methods that know the exact operator.
 
-The first take the image of a point in the centre for that of every point, as deconvolution does: Wiener, Richardson–Lucy, total
-variation. The others solve ½‖A c − s‖², c ≥ 0 with the signals of every pixel: NNLS on the field of view and on a larger domain, and
+The first take every half of the scan to run along its mean direction, so that its image is a convolution: Wiener,
+Richardson–Lucy, total variation. The others solve ½‖A c − s‖², c ≥ 0 with the signals of every pixel: NNLS on the field of view and on a larger domain, and
 with total variation. All run in float32; what is tuned is tuned by `mpibridge.protocol.tune`, on other phantoms and other noise.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,8 @@ from mpibridge.xspace.operator import enlarged
 
 MARGIN = 10
 """Pixels beyond every edge of the larger domain: 2.9 mm."""
-RIDGE = 1e-7
-"""Relative to the largest diagonal entry of AᵀA: lets float64 factorise it."""
+RANK = 1200
+"""Singular vectors that are kept: early stopping and total variation leave the others near 0 anyhow (`System.lost`)."""
 DRAWS = 4
 """Of the noise, by which settings are chosen."""
 
@@ -52,23 +53,24 @@ class Control:
 
 
 class Blur:
-    """The images of a point as kernels: y_i ≈ h_i ∗ c, where something was measured."""
+    """y_i ≈ h_i ∗ c where something was measured, h_i the image of a point that is passed along the mean direction of a half."""
 
     def __init__(self, bed: Bed) -> None:
         self.bed = bed
-        tracer, built = preset("xspace-2d").scanner.particles, bed.gridding
-        n = GRID.size[0]
-        point = np.zeros((n, n))
-        point[n // 2, n // 2] = 1
+        scanner, built = preset("xspace-2d").scanner, bed.gridding
+        n, tracer = GRID.size[0], scanner.particles
+        wide = enlarged(GRID, n // 2)  # lags up to the whole field of view
+        point = np.zeros((2 * n, 2 * n))
+        point[n, n] = 1
         assert built.gradient is not None
-        fields = forward.convolved_fields(point, GRID, bed.beta * float(built.gradient[0]))
-        volts = preset("xspace-2d").scanner.coils[0, 0] * tracer.saturation * tracer.beta * GRID.spacing[2]
-        signals = volts * forward.sample(fields, forward.interpolation(GRID, built.position), built.rate)
-        kernels = self.images(signals[None])[0]
+        strength = abs(float(built.gradient[0]))
+        xx, xy, yy = forward.convolved_fields(point, wide, bed.beta * strength)
+        factor = scanner.coils[0, 0] * tracer.saturation * tracer.beta * strength * GRID.spacing[2]
+        kernels = [
+            factor * (d[0] ** 2 * xx + 2 * d[0] * d[1] * xy + d[1] ** 2 * yy) for d in built.directions
+        ]
         self.size = (2 * n, 2 * n)
-        wide = np.zeros((len(kernels), *self.size), np.float32)
-        wide[:, :n, :n] = kernels
-        self.transfer = np.fft.rfft2(np.roll(wide, (-(n // 2), -(n // 2)), (1, 2)))
+        self.transfer = np.fft.rfft2(np.roll(np.array(kernels, np.float32), (-n, -n), (1, 2)))
         self.mask = built.covered[:, 0].astype(np.float32)
 
     def images(self, signals: np.ndarray) -> np.ndarray:
@@ -108,43 +110,60 @@ class Blur:
             )
         return found
 
-    @cached_property
-    def system(self) -> System:
-        n = GRID.size[0]
-        points = np.eye(n * n, dtype=np.float32).reshape(-1, n, n)
-        blocks = [self.forward(part).reshape(len(part), -1) for part in np.array_split(points, 50)]
-        matrix = np.concatenate(blocks).astype(np.float32).T
-        return System(matrix, lambda signals: (self.mask * self.images(signals)).reshape(len(signals), -1), 0)
+    def system(self, folder: Path) -> System:
+        """The same convolutions as a least-squares problem."""
+
+        def matrix() -> np.ndarray:
+            n = GRID.size[0]
+            points = np.eye(n * n, dtype=np.float32).reshape(-1, n, n)
+            blocks = [self.forward(part).reshape(len(part), -1) for part in np.array_split(points, 50)]
+            return np.concatenate(blocks).astype(np.float32).T
+
+        def data(signals: np.ndarray) -> np.ndarray:
+            return (self.mask * self.images(signals)).reshape(len(signals), -1)
+
+        return System.of(folder / "blur.npz", matrix, data)
 
 
+@dataclass(frozen=True)
 class System:
-    """min ½‖A c − b‖² with c ≥ 0, through the Cholesky factor R of AᵀA: ‖A c − b‖² = ‖R c − R⁻ᵀAᵀb‖² + what c does not change.
+    """min ½‖A c − b‖² with c ≥ 0, on the `RANK` strongest singular vectors of A.
 
-    matrix: (row, pixel). data: signals → (draw, row). margin: pixels of c beyond every edge of the image.
+    rows: (vector, pixel), and projector: (vector, row), of A divided by ``scale``. data: signals → (draw, row). margin: pixels of c
+    beyond every edge of the image. lost: the largest eigenvalue of AᵀA that is left out, over the largest, about.
     """
 
-    def __init__(self, matrix: np.ndarray, data: Callable[[np.ndarray], np.ndarray], margin: int) -> None:
-        import scipy.linalg
+    rows: np.ndarray
+    projector: np.ndarray
+    scale: float
+    lost: float
+    data: Callable[[np.ndarray], np.ndarray]
+    margin: int = 0
 
-        self.data, self.margin = data, margin
-        self.scale = float(np.sqrt(np.mean(matrix**2, dtype=float) * len(matrix)))
-        self.transposed = matrix.T / self.scale
-        gram = (self.transposed @ self.transposed.T).astype(float)
-        gram[np.diag_indices_from(gram)] += RIDGE * gram.diagonal().max()
-        self.factor = scipy.linalg.cholesky(gram, overwrite_a=True)
-        self.rows = self.factor.astype(np.float32)
+    @classmethod
+    def of(
+        cls,
+        file: Path,
+        matrix: Callable[[], np.ndarray],
+        data: Callable[[np.ndarray], np.ndarray],
+        margin: int = 0,
+    ) -> System:
+        """The system of a matrix (row, pixel), from a file where it was left before."""
+        if not file.exists():
+            np.savez(file, **compressed(matrix()))
+        with np.load(file) as kept:
+            return cls(
+                kept["rows"], kept["projector"], float(kept["scale"]), float(kept["lost"]), data, margin
+            )
 
     def solve(self, signals: np.ndarray, iterations: float, regularization: float = 0.0) -> np.ndarray:
         """Images (draw, y, x) after so many steps of FISTA; regularization: λ of total variation, 0: none."""
-        import scipy.linalg
-
         n = GRID.size[0] + 2 * self.margin
-        projected = self.transposed @ self.data(signals).T.astype(np.float32)
-        data = scipy.linalg.solve_triangular(self.factor, projected.astype(float), trans="T")
+        data = self.projector @ self.data(signals).T.astype(np.float32)
         term = TV(regularization, (n, n)) if regularization else L2(0.0)
         found = fista(
             self.rows,
-            np.ascontiguousarray(data.T.astype(np.float32)),
+            np.ascontiguousarray(data.T),
             terms=[term],
             iterations=int(iterations),
             restart="gradient" if regularization else None,
@@ -153,32 +172,51 @@ class System:
         return found.reshape(-1, n, n)[:, inside, inside] / self.scale
 
 
-def exact(margin: int) -> System:
+def compressed(matrix: np.ndarray) -> dict[str, Any]:
+    """Randomised subspace iteration: Halko, Martinsson & Tropp 2011."""
+    scale = float(np.sqrt(np.mean(matrix**2, dtype=float) * len(matrix)))
+    transposed = matrix.T / np.float32(scale)
+    gram = transposed @ transposed.T
+    basis = np.random.default_rng(0).standard_normal((len(gram), RANK), np.float32)
+    for _ in range(2):
+        basis = np.linalg.qr(gram @ basis)[0]
+    values, vectors = np.linalg.eigh((basis.T @ (gram @ basis)).astype(float))
+    lost = values[0] / values[-1]
+    sizes = np.sqrt(values.clip(1e-9 * values[-1]))[:, None]
+    vectors = (basis @ vectors).T
+    rows, inverse = (vectors * sizes).astype(np.float32), (vectors / sizes).astype(np.float32)
+    return {"rows": rows, "projector": inverse @ transposed, "scale": scale, "lost": lost}
+
+
+def exact(margin: int, folder: Path) -> System:
     """What every pixel induces at every sample (`mpibridge.simulate`), for the field of view and so many pixels more."""
-    matrix = response(preset("xspace-2d").scanner, enlarged(GRID, margin)).T
-    return System(matrix, lambda signals: signals.reshape(len(signals), -1), margin)
+
+    def matrix() -> np.ndarray:
+        return response(preset("xspace-2d").scanner, enlarged(GRID, margin)).T
+
+    return System.of(
+        folder / f"exact-{margin}.npz", matrix, lambda signals: signals.reshape(len(signals), -1), margin
+    )
 
 
-ITERATIONS = (5, 10, 20, 40, 80)
-LAMBDAS = tuple(10.0 ** np.arange(-5, -0.9, 0.5))
+ITERATIONS = (10, 20, 40, 80, 160)
+LAMBDAS = tuple(10.0 ** np.arange(-4, -0.9, 0.5))
+TV_STEPS = 100
 
 
-def controls(bed: Bed, *, larger: bool = True) -> list[Control]:
-    """Every method that is compared with; those that know the operator take minutes to set up."""
-    blur, inside = Blur(bed), exact(0)
-    found = [
+def controls(bed: Bed, folder: Path) -> list[Control]:
+    """Every method that is compared with. folder: of the compressed operators, which take minutes to make."""
+    blur, inside, outside = Blur(bed), exact(0, folder), exact(MARGIN, folder)
+
+    def tv(system: System) -> Callable[..., np.ndarray]:
+        return partial(system.solve, iterations=TV_STEPS)
+
+    return [
         Control("raw mean, best gain", blur.mean, {"gain": tuple(10.0 ** np.arange(5.5, 7.6, 0.1))}),
         Control("Wiener", blur.wiener, {"noise": tuple(10.0 ** np.arange(-4, 0.1, 0.25))}),
-        Control("Richardson–Lucy", blur.richardson_lucy, {"iterations": (2, 5, *ITERATIONS[1:])}),
-        Control("TV deconvolution", partial(blur.system.solve, iterations=200), {"regularization": LAMBDAS}),
+        Control("Richardson–Lucy", blur.richardson_lucy, {"iterations": ITERATIONS}),
+        Control("TV deconvolution", tv(blur.system(folder)), {"regularization": LAMBDAS}),
         Control("NNLS, exact, field of view", inside.solve, {"iterations": ITERATIONS}),
-        Control(
-            "NNLS + TV, exact, field of view",
-            partial(inside.solve, iterations=200),
-            {"regularization": LAMBDAS},
-        ),
+        Control("NNLS, exact, larger domain", outside.solve, {"iterations": ITERATIONS}),
+        Control("NNLS + TV, exact, larger domain", tv(outside), {"regularization": LAMBDAS}),
     ]
-    if larger:
-        outside = exact(MARGIN)
-        found.append(Control("NNLS, exact, larger domain", outside.solve, {"iterations": ITERATIONS}))
-    return found

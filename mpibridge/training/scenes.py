@@ -95,8 +95,8 @@ def scene_scans(
     grid = chosen.grid if grid is None else grid
     of_places, of_noise = generator.spawn(2)
     centers, angles = scene.places(n, of_places, grid)
-    header, acquisition = _header(chosen, grid)
-    built = gridding(header, grid, n_receivers=chosen.scanner.n_receivers)
+    recorded = _empty_scan(chosen, grid)
+    built = gridding(Header(recorded.attrs), grid, n_receivers=chosen.scanner.n_receivers)
     voltages = _Voltages(scene, chosen, built)
     shape = (n, *built.covered.shape)
     clean, noise, peak = np.empty(shape, np.float32), np.empty(shape, np.float32), 0.0
@@ -109,7 +109,15 @@ def scene_scans(
         report(part.stop, n, "scans of the scene")
     finer = max(1, round(grid.spacing[0] / (scene.size / scene.image.shape[-1])))
     said = {"kind": "scene", "preset": chosen.scanner.name, "scans": n, "scene_size": scene.size}
-    return SceneScans(clean, noise, scene.crops(centers, angles, grid, finer), peak, built, acquisition, said)
+    return SceneScans(
+        clean,
+        noise,
+        scene.crops(centers, angles, grid, finer),
+        peak,
+        built,
+        acquisition_of(recorded, grid),
+        said,
+    )
 
 
 class _Voltages:
@@ -147,10 +155,8 @@ class _Voltages:
         return (self.receive @ (turn.T @ moment)).astype(np.float32)
 
 
-def _header(chosen: Preset, grid: Grid) -> tuple[Header, Acquisition | None]:
-    """What a scan of this preset says of itself."""
+def _empty_scan(chosen: Preset, grid: Grid) -> xr.Dataset:
     empty = xr.DataArray(np.zeros(grid.shape), grid.coordinates(), GRID_DIMS, attrs=grid.attributes())
-    recorded = simulate_scan(
+    return simulate_scan(
         empty, replace(chosen, grid=grid, finer=1), generator=np.random.default_rng(0), n_frames=1
     )
-    return Header(recorded.attrs), acquisition_of(recorded, grid)

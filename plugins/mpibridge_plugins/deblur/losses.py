@@ -17,7 +17,7 @@ from mpibridge.errors import SettingsError
 
 SCALES = 3
 """Random features and gradients see the image at full, half and quarter resolution."""
-WIDTH = 16
+WIDTH = 8
 """Random features per layer."""
 
 
