@@ -75,7 +75,7 @@ def main(
     pictures: dict[str, Figure] = {}
     results: dict[float, dict[str, Any]] = {}
     for snr in SNRS:
-        theirs = made.part(f"classical-{snr:g}", lambda snr=snr: classical(made, snr))
+        theirs = classical(made, snr)
         if theirs is not None:
             found = made.part(f"deblur-{snr:g}", lambda snr=snr: ours(made, snr))
             results[snr] = {**theirs, **(found or {})}

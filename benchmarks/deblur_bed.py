@@ -7,17 +7,18 @@ one period of 4 ms, no averages. Phantoms are scanned on pixels four times finer
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mpibridge.mdf.header import Header
 from mpibridge.metrics import psnr
 from mpibridge.model import Grid
 from mpibridge.plugin import ImageProblem
-from mpibridge.simulate import phantoms
+from mpibridge.simulate import phantoms, scan
 from mpibridge.simulate.presets import preset
 from mpibridge.training import SceneScans, scene_scans
-from mpibridge.xspace import Gridding, forward
+from mpibridge.xspace import Gridding, forward, gridding
 
 GRID = Grid((70, 70, 1), (20e-3, 20e-3, 1e-3))
 """Of the compact size."""
@@ -43,6 +44,13 @@ def second_scene(n: int, grid: Grid = GRID) -> SceneScans:
     """Scans of another scene, which has forks, too."""
     scene = phantoms.scene(np.random.default_rng(1), forks=60)
     return scene_scans(scene, grid=grid, n=n, generator=np.random.default_rng(SECOND))
+
+
+def header(grid: Grid) -> Header:
+    """What a scan of `xspace-2d` says of itself."""
+    empty = 0 * phantom("lambda").rendered(grid, 1)
+    scanner = replace(preset("xspace-2d"), grid=grid)
+    return Header(scan(empty, scanner, generator=np.random.default_rng(0), n_frames=1).attrs)
 
 
 def phantom(name: str) -> phantoms.Phantom:
@@ -87,10 +95,10 @@ class Bed:
         return np.array([psnr(image, self.truth[name]) for image in images])
 
 
-def bed(scans: SceneScans, names: Sequence[str] = (*PHANTOMS, *CHOOSING)) -> Bed:
-    """Phantoms in the scanner that scanned the calibration scene."""
+def bed(peak: float, names: Sequence[str] = (*PHANTOMS, *CHOOSING)) -> Bed:
+    """Phantoms in the scanner that scanned the calibration scene. peak: as in `Bed`."""
     scanner = preset("xspace-2d").scanner
-    tracer, built = scanner.particles, scans.gridding
+    tracer, built = scanner.particles, gridding(header(GRID), GRID, n_receivers=scanner.n_receivers)
     fine = GRID.resized(FINER)
     assert built.gradient is not None
     look_up = forward.interpolation(fine, built.position)
@@ -102,4 +110,4 @@ def bed(scans: SceneScans, names: Sequence[str] = (*PHANTOMS, *CHOOSING)) -> Bed
         signals[name] = volts * forward.sample(fields, look_up, built.rate)
         n = GRID.size[0]
         truth[name] = drawn.reshape(n, FINER, n, FINER).mean((1, 3))
-    return Bed(built, tracer.beta, truth, signals, scans.peak)
+    return Bed(built, tracer.beta, truth, signals, peak)

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from card import table
-from deblur_bed import CHOICE, CHOOSING, FINER, GRID, phantom, second_scene
+from deblur_bed import CHOICE, CHOOSING, FINER, GRID, header, phantom, second_scene
 from deblur_run import Measurement, recommended
 from deblur_tables import mean, said
 from scipy.ndimage import rotate
 
 from mpibridge import registry, weights
 from mpibridge.execution import build_network, execute
-from mpibridge.mdf.header import Header
 from mpibridge.metrics import psnr
 from mpibridge.plugin import ImageProblem
 from mpibridge.progress import silent
-from mpibridge.simulate import scan
-from mpibridge.simulate.presets import preset
 from mpibridge.xspace import forward, gridding
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -79,7 +75,7 @@ def on_the_second_scene(made: Measurement, n: int = 40) -> str | None:
     truth = scans.target[:, 0]
     rows = []
     for snr in (5.0, 10.0, 20.0):
-        images = scans.clean + np.float32(made.scans.peak / snr) * scans.noise
+        images = scans.clean + np.float32(made.bed.peak / snr) * scans.noise
         problem = ImageProblem(grid=GRID, images=images, gridding=scans.gridding)
         row = {"SNR": f"{snr:g}"}
         results = {
@@ -140,9 +136,6 @@ def speed(made: Measurement) -> str:
     """Seconds for one image, best of three; the published network is not trained."""
     rows = []
     for size, grid in (("compact", GRID), ("published", GRID.resized((280, 280)))):
-        empty = 0 * phantom("lambda").rendered(grid, 1)
-        scanner = replace(preset("xspace-2d"), grid=grid)
-        header = Header(scan(empty, scanner, generator=np.random.default_rng(0), n_frames=1).attrs)
         seconds: dict[str, float] = {}
 
         def timed(name: str, call: Callable[[], Any], seconds: dict[str, float] = seconds, n: int = 3) -> Any:
@@ -154,7 +147,8 @@ def speed(made: Measurement) -> str:
             seconds[name] = min(times)
             return result
 
-        built = timed("map, once", lambda h=header, g=grid: gridding(h, g, n_receivers=2), n=1)
+        head = header(grid)
+        built = timed("map, once", lambda h=head, g=grid: gridding(h, g, n_receivers=2), n=1)
         signals = made.bed.signals["lambda"].astype(np.float32)[None, None]
         problem = timed("gridding", lambda b=built, s=signals: b(s).problem())
         cls = registry.load("deblur")

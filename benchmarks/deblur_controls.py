@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.fft as fft
 from deblur_bed import CHOICE, CHOOSING, GRID, Bed
 
 from mpibridge.protocol import Tuned, tune
@@ -70,7 +71,7 @@ class Blur:
             factor * (d[0] ** 2 * xx + 2 * d[0] * d[1] * xy + d[1] ** 2 * yy) for d in built.directions
         ]
         self.size = (2 * n, 2 * n)
-        self.transfer = np.fft.rfft2(np.roll(np.array(kernels, np.float32), (-n, -n), (1, 2)))
+        self.transfer = fft.rfft2(np.roll(np.array(kernels, np.float32), (-n, -n), (1, 2)))
         self.mask = built.covered[:, 0].astype(np.float32)
 
     def images(self, signals: np.ndarray) -> np.ndarray:
@@ -78,12 +79,12 @@ class Blur:
         return self.bed.problem(signals.astype(np.float32)).images[:, :, 0]
 
     def forward(self, image: np.ndarray) -> np.ndarray:
-        wide = np.fft.irfft2(np.fft.rfft2(image, self.size)[:, None] * self.transfer, self.size)
+        wide = fft.irfft2(fft.rfft2(image, self.size)[:, None] * self.transfer, self.size)
         return self.mask * wide[..., : image.shape[-2], : image.shape[-1]]
 
     def adjoint(self, images: np.ndarray) -> np.ndarray:
-        wide = np.fft.rfft2(self.mask * images, self.size) * self.transfer.conj()
-        return np.fft.irfft2(wide.sum(1), self.size)[..., : images.shape[-2], : images.shape[-1]]
+        wide = fft.rfft2(self.mask * images, self.size) * self.transfer.conj()
+        return fft.irfft2(wide.sum(1), self.size)[..., : images.shape[-2], : images.shape[-1]]
 
     def mean(self, signals: np.ndarray, gain: float) -> np.ndarray:
         """The mean of both images, times a gain."""
@@ -92,9 +93,9 @@ class Blur:
     def wiener(self, signals: np.ndarray, noise: float) -> np.ndarray:
         """Σ H̄_i Y_i / (Σ |H_i|² + noise · its largest value), negative values cut."""
         power = (np.abs(self.transfer) ** 2).sum(0)
-        wide = (np.fft.rfft2(self.images(signals), self.size) * self.transfer.conj()).sum(1)
+        wide = (fft.rfft2(self.images(signals), self.size) * self.transfer.conj()).sum(1)
         n = GRID.size[0]
-        return np.fft.irfft2(wide / (power + noise * power.max()), self.size)[:, :n, :n].clip(0)
+        return fft.irfft2(wide / (power + noise * power.max()), self.size)[:, :n, :n].clip(0)
 
     def richardson_lucy(self, signals: np.ndarray, iterations: float) -> np.ndarray:
         """c ← c · Hᵀ(y / H c) / Hᵀ1 from a constant; negative images count as 0. Richardson 1972, Lucy 1974."""
@@ -202,6 +203,15 @@ def exact(margin: int, folder: Path) -> System:
 ITERATIONS = (10, 20, 40, 80, 160)
 LAMBDAS = tuple(10.0 ** np.arange(-4, -0.9, 0.5))
 TV_STEPS = 100
+CONTROLS = (
+    "raw mean, best gain",
+    "Wiener",
+    "Richardson–Lucy",
+    "TV deconvolution",
+    "NNLS, exact, field of view",
+    "NNLS, exact, larger domain",
+    "NNLS + TV, exact, larger domain",
+)
 
 
 def controls(bed: Bed, folder: Path) -> list[Control]:
@@ -211,12 +221,14 @@ def controls(bed: Bed, folder: Path) -> list[Control]:
     def tv(system: System) -> Callable[..., np.ndarray]:
         return partial(system.solve, iterations=TV_STEPS)
 
-    return [
-        Control("raw mean, best gain", blur.mean, {"gain": tuple(10.0 ** np.arange(5.5, 7.6, 0.1))}),
-        Control("Wiener", blur.wiener, {"noise": tuple(10.0 ** np.arange(-4, 0.1, 0.25))}),
-        Control("Richardson–Lucy", blur.richardson_lucy, {"iterations": ITERATIONS}),
-        Control("TV deconvolution", tv(blur.system(folder)), {"regularization": LAMBDAS}),
-        Control("NNLS, exact, field of view", inside.solve, {"iterations": ITERATIONS}),
-        Control("NNLS, exact, larger domain", outside.solve, {"iterations": ITERATIONS}),
-        Control("NNLS + TV, exact, larger domain", tv(outside), {"regularization": LAMBDAS}),
+    iterations, regularization = {"iterations": ITERATIONS}, {"regularization": LAMBDAS}
+    choices: list[tuple[Callable[..., np.ndarray], Mapping[str, Sequence[float]]]] = [
+        (blur.mean, {"gain": tuple(10.0 ** np.arange(5.5, 7.6, 0.1))}),
+        (blur.wiener, {"noise": tuple(10.0 ** np.arange(-4, 0.1, 0.25))}),
+        (blur.richardson_lucy, iterations),
+        (tv(blur.system(folder)), regularization),
+        (inside.solve, iterations),
+        (outside.solve, iterations),
+        (tv(outside), regularization),
     ]
+    return [Control(name, *choice) for name, choice in zip(CONTROLS, choices, strict=True)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from deblur_bed import PHANTOMS, SNRS, Bed, bed, calibration_scans
-from deblur_controls import Control, controls
+from deblur_controls import CONTROLS, Control, controls
 from deblur_training import trained
 from rich.console import Console
 from scipy.ndimage import binary_dilation
@@ -38,7 +38,7 @@ class Measurement:
 
     @cached_property
     def bed(self) -> Bed:
-        return bed(self.scans)
+        return bed(self.part("peak", lambda: self.scans.peak))
 
     @cached_property
     def controls(self) -> list[Control]:
@@ -48,7 +48,7 @@ class Measurement:
         """What ``make`` gives, as JSON in the folder; None if it is not asked for or cannot be made yet."""
         file = self.out / f"{name}.json"
         if not file.exists():
-            if self.wanted is not None and name.partition("-")[0] not in self.wanted:
+            if self.wanted is not None and not name.startswith(("peak", *self.wanted)):
                 return None
             started = time.perf_counter()
             value = make()
@@ -85,23 +85,23 @@ def recommended() -> weights.Weights | None:
     return next((w for w in every if w.origin == "shipped"), None)
 
 
-def classical(made: Measurement, snr: float) -> dict[str, Any]:
-    """PSNR of every draw by control and phantom, and the settings that were chosen."""
-    found: dict[str, Any] = {}
-    for control in made.controls:
-        tuned = control.tuned(made.bed, snr)
-        scores = {
-            name: made.bed.scores(
-                control.run(made.bed.measured(name, snr, made.draws), **tuned.settings), name
-            ).tolist()
-            for name in PHANTOMS
-        }
-        found[control.name] = {
-            "scores": scores,
-            "settings": dict(tuned.settings),
-            "at_edge": list(tuned.at_edge),
-        }
-    return found
+def classical(made: Measurement, snr: float) -> dict[str, Any] | None:
+    """PSNR of every draw by control and phantom, and the settings that were chosen; None unless every control is measured."""
+    found = {
+        name: made.part(f"classical-{snr:g}-{i}", lambda i=i: of_control(made, made.controls[i], snr))
+        for i, name in enumerate(CONTROLS)
+    }
+    return None if None in found.values() else found
+
+
+def of_control(made: Measurement, control: Control, snr: float) -> dict[str, Any]:
+    """Of one control."""
+    tuned = control.tuned(made.bed, snr)
+    scores = {}
+    for name in PHANTOMS:
+        images = control.run(made.bed.measured(name, snr, made.draws), **tuned.settings)
+        scores[name] = made.bed.scores(images, name).tolist()
+    return {"scores": scores, "settings": dict(tuned.settings), "at_edge": list(tuned.at_edge)}
 
 
 def ours(made: Measurement, snr: float) -> dict[str, Any] | None:
