@@ -161,7 +161,7 @@ class System:
         """Images (draw, y, x) after so many steps of FISTA; regularization: λ of total variation, 0: none."""
         n = GRID.size[0] + 2 * self.margin
         data = self.projector @ self.data(signals).T.astype(np.float32)
-        term = TV(regularization, (n, n)) if regularization else L2(0.0)
+        term = TV(regularization, (n, n), PROX_STEPS) if regularization else L2(0.0)
         found = fista(
             self.rows,
             np.ascontiguousarray(data.T),
@@ -201,8 +201,8 @@ def exact(margin: int, folder: Path) -> System:
 
 
 ITERATIONS = (10, 20, 40, 80, 160)
-LAMBDAS = tuple(10.0 ** np.arange(-4, -0.9, 0.5))
-TV_STEPS = 100
+LAMBDAS = tuple(10.0 ** np.arange(-3.5, -1.4, 0.5))
+TV_STEPS, PROX_STEPS = 60, 5
 CONTROLS = (
     "raw mean, best gain",
     "Wiener",

@@ -62,7 +62,7 @@ class SceneScans:
                 f"validation must be from 0 to below the {len(self.target)} scans, found {validation!r}"
             )
         n = len(self.target)
-        levels = np.geomspace(*ends, n) if ends.size == 2 else np.full(n, ends[0])
+        levels = np.geomspace(ends[0], ends[1], n) if ends.size == 2 else np.full(n, ends[0])
         sigma = (self.peak / levels).astype(np.float32)
         problem = ImageProblem(
             grid=self.gridding.grid,
