@@ -97,5 +97,7 @@ def test_what_has_no_exact_model_is_refused():
     maps = built()
     with pytest.raises(SettingsError, match="diagonal gradient"):
         ImageOperator(replace(maps, gradient=None), 1.0)
+    with pytest.raises(SettingsError, match=r"not as `Gridding.to` moved it"):
+        ImageOperator(maps.to("cpu"), 1.0)
     with pytest.raises(ShapeError, match=r"the grid \(z, y, x\) is \(2, 12, 16\)"):
         ImageOperator(replace(maps, grid=Grid((16, 12, 2), (1.0, 1.0, 1.0))), 1.0)

@@ -23,10 +23,16 @@ class ImageOperator:
     Times p n m β (receive sensitivity, particles per area and unit of c, moment, ξ per tesla) these are V s/m. built: the
     gridding of the scan, as `gridding` makes it. beta: ξ per tesla of the tracer (`mpibridge.simulate.Particles.beta`).
     margin: pixels that c has beyond every edge of the grid of the images: particles there are heard, too. grid: that of c.
-    SettingsError for a gradient that is not diagonal or changes, ShapeError for anything but a plane.
+    SettingsError for a gradient that is not diagonal or changes and for a gridding of tensors, ShapeError for anything but a plane.
     """
 
     def __init__(self, built: Gridding, beta: float, *, margin: int = 0, device: Any = "cpu") -> None:
+        import scipy.sparse
+
+        if not scipy.sparse.issparse(built.matrix):
+            raise SettingsError(
+                "pass the gridding as `gridding` made it, not as `Gridding.to` moved it; device says where to"
+            )
         if built.gradient is None:
             raise SettingsError(
                 "the exact model of x-space images needs a diagonal gradient that is constant"

@@ -106,8 +106,8 @@ class Deblur(TrainablePlugin[ImageProblem]):
 def darkened(images: Tensor, scale: Tensor, most: float, generator: np.random.Generator) -> Tensor:
     """Images (frame, channel, y, x) less a random share, up to ``most``, of ``scale`` (frame,), wherever they measured something.
 
-    Particles all around a field of view raise its images nearly by a constant. In scans of a scene they always do, by three
-    times the contrast of a channel; a network that never saw less takes bright phantoms without surroundings for faint ones.
+    Particles all around a field of view raise its images nearly by a constant. In scans of a scene they always do; a network that
+    never saw less takes bright phantoms without surroundings for faint ones.
     """
     share = torch.as_tensor(generator.uniform(0, most, len(images)), dtype=images.dtype, device=images.device)
     return torch.where(images != 0, images - (share * scale)[:, None, None, None], 0.0)
