@@ -75,10 +75,9 @@ def main(
     pictures: dict[str, Figure] = {}
     results: dict[float, dict[str, Any]] = {}
     for snr in SNRS:
-        theirs = classical(made, snr)
-        if theirs is not None:
-            found = made.part(f"deblur-{snr:g}", lambda snr=snr: ours(made, snr))
-            results[snr] = {**theirs, **(found or {})}
+        found = made.part(f"deblur-{snr:g}", lambda snr=snr: ours(made, snr))
+        if both := classical(made, snr) | (found or {}):
+            results[snr] = both
     if results:
         for name in PHANTOMS:
             sections[f"table-{name}"] = main_table(made.bed, results, name)

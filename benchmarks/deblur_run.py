@@ -85,13 +85,13 @@ def recommended() -> weights.Weights | None:
     return next((w for w in every if w.origin == "shipped"), None)
 
 
-def classical(made: Measurement, snr: float) -> dict[str, Any] | None:
-    """PSNR of every draw by control and phantom, and the settings that were chosen; None unless every control is measured."""
+def classical(made: Measurement, snr: float) -> dict[str, Any]:
+    """PSNR of every draw by control and phantom, and the settings that were chosen, of the controls that are measured."""
     found = {
         name: made.part(f"classical-{snr:g}-{i}", lambda i=i: of_control(made, made.controls[i], snr))
         for i, name in enumerate(CONTROLS)
     }
-    return None if None in found.values() else found
+    return {name: result for name, result in found.items() if result is not None}
 
 
 def of_control(made: Measurement, control: Control, snr: float) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def main_table(bed: Bed, results: Mapping[float, Mapping[str, Any]], phantom: st
     """Mean PSNR in dB by method and test SNR, with 95 % intervals over the draws of noise."""
     empty = psnr(np.zeros_like(bed.truth[phantom]), bed.truth[phantom])
     rows = [{"method": "all zero", **{f"SNR {label(s)}": f"{empty:.2f}" for s in results}}]
-    names = list(next(iter(results.values())))
+    names = dict.fromkeys(name for result in results.values() for name in result)
     for name in names:
         row = {"method": name}
         for snr, result in results.items():
@@ -48,35 +48,39 @@ def main_table(bed: Bed, results: Mapping[float, Mapping[str, Any]], phantom: st
 def chosen(results: Mapping[float, Mapping[str, Any]]) -> str:
     """Settings of the controls; one at the edge of its range is marked."""
     rows = []
-    for name, first in next(iter(results.values())).items():
-        if not first.get("settings"):
+    for name in dict.fromkeys(name for result in results.values() for name in result):
+        found = {snr: result[name] for snr, result in results.items() if "settings" in result.get(name, {})}
+        if not found:
             continue
-        row = {"control": name, "setting": ", ".join(first["settings"])}
-        for snr, result in results.items():
-            edge = " (edge)" if result[name]["at_edge"] else ""
-            values = ", ".join(f"{value:.3g}" for value in result[name]["settings"].values())
-            row[f"SNR {label(snr)}"] = values + edge
+        row = {"control": name, "setting": ", ".join(next(iter(found.values()))["settings"])}
+        for snr in results:
+            edge = " (edge)" if snr in found and found[snr]["at_edge"] else ""
+            values = found[snr]["settings"].values() if snr in found else ()
+            row[f"SNR {label(snr)}"] = ", ".join(f"{value:.3g}" for value in values) + edge
         rows.append(row)
-    return table(rows)
+    return table(rows) if rows else ""
 
 
 def targets(results: Mapping[float, Mapping[str, Any]]) -> str:
-    """What was aimed at, on the λ; gains draw by draw."""
+    """What was aimed at, on the λ: gains in dB, draw by draw."""
     rows = []
-    for snr, aim in AIMS.items():
-        if snr not in results or "deblur" not in results[snr]:
-            continue
-        scores = {name: np.array(found["scores"]["lambda"]) for name, found in results[snr].items()}
-        row = {"SNR": label(snr)}
-        for name in ("deblur", "deblur, data consistency"):
-            for other in ("Wiener", "Richardson–Lucy", "NNLS, exact, larger domain"):
-                gain = mean(scores[name] - scores[other])
-                least = 0.0 if other.startswith("NNLS") else aim
-                wanted = snr < 20 or not other.startswith("NNLS")
-                verdict = (": met" if gain.mean >= least else ": **missed**") if wanted else ""
-                row[f"{name} over {other}"] = said(gain, "+") + (f" (≥ {least:g}{verdict})" if wanted else "")
-        rows.append(row)
-    return table(rows) if rows else ""
+    for name in ("deblur", "deblur, data consistency"):
+        for other in ("Wiener", "Richardson–Lucy", "NNLS, exact, larger domain"):
+            row = {"gain of": name, "over": other}
+            for snr, aim in AIMS.items():
+                found = results.get(snr, {})
+                if name in found and other in found:
+                    one, two = (np.array(found[each]["scores"]["lambda"]) for each in (name, other))
+                    gain, least = mean(one - two), 0.0 if other.startswith("NNLS") else aim
+                    verdict = "met" if gain.mean >= least else "**missed**"
+                    is_aim = snr < 20 or not other.startswith("NNLS")
+                    row[f"SNR {label(snr)}"] = said(gain, "+") + (
+                        f" (≥ {least:g}: {verdict})" if is_aim else ""
+                    )
+                else:
+                    row[f"SNR {label(snr)}"] = "not measured"
+            rows.append(row)
+    return table(rows)
 
 
 def the_map(models: Mapping[tuple[float, int], Mapping[str, Any]]) -> tuple[np.ndarray, str, str]:
