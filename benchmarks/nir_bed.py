@@ -205,7 +205,7 @@ def volume_scan(snr: float = 25.0) -> tuple[SpectralProblem, np.ndarray]:
     assert weights is not None
     assert deviation is not None
     generator = np.random.default_rng(1)
-    truth = phantoms.draw_images(("blobs",), 1, generator, operator.grid)[0]
+    truth = phantoms.draw_images(("blobs",), 1, generator, operator.grid)[0][0]
     truth = truth / truth.max()
     scan = (clean @ truth.ravel()) * weights
     sigma = np.sqrt(np.mean(np.abs(scan) ** 2) / 10 ** (snr / 10))
