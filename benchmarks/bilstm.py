@@ -8,9 +8,10 @@ Weights are made by bilstm_training.py, controls by bilstm_controls.py. Test sca
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -138,6 +139,14 @@ def classical(originals: Originals, five: Scans) -> list[dict[str, Any]]:
         rows.append(
             {"SNR": f"{level:g} dB", "method": "x-space, fitted to the truth", **row(fitted, few.truth)}
         )
+    return rows
+
+
+def kept(file: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows that do not depend on the weights: measured once per folder."""
+    if not file.exists():
+        file.write_text(json.dumps(make(), indent=1, ensure_ascii=False))
+    rows: list[dict[str, Any]] = json.loads(file.read_text())
     return rows
 
 
@@ -372,7 +381,7 @@ def main(
             {f"bilstm, trained at {name}": images for name, images in ours.items()}, five, moves=MOVES
         ),
         "readings": readings(ours, five),
-        "classical": classical(originals, five),
+        "classical": kept(out / "classical.json", lambda: classical(originals, five)),
         "families": families(mixed, min(FEW, len(five.truth))),
         "sensitivity": sensitivity(mixed, originals, weights),
         "shuffled": shuffled(mixed, five),
