@@ -35,6 +35,18 @@ from mpibridge.plugin import ImageProblem, RecordingProblem, SpectralProblem, Wa
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.signals import background_rows, measurement_rows, time_signals, uses_transfer_function
 
+OF_ROWS = (
+    "receivers",
+    "min_frequency",
+    "max_frequency",
+    "snr_threshold",
+    "mixing_order",
+    "step",
+    "stop_bands",
+    "weighting",
+    "sparsity",
+)
+"""Settings of `Preprocessing` that select or weigh rows."""
 FREE_VOXELS = 64
 """Voxels along an axis with a drive field, of an image without calibration, if nobody asks for a grid."""
 
@@ -209,6 +221,7 @@ def waveform_problem(
     """
     from mpibridge.xspace import trajectory
 
+    _warn_of_rows(preprocessing)
     signals = time_signals(scan, preprocessing).values
     if signals.shape[1] != 1:
         raise SettingsError(
@@ -232,6 +245,7 @@ def image_problem(
     """
     from mpibridge.xspace import gridded_images
 
+    _warn_of_rows(preprocessing)
     if preprocessing.period_averages > 1:
         raise SettingsError(
             "period_averages: every period of an x-space scan is another part of the path; leave it at 1"
@@ -240,6 +254,16 @@ def image_problem(
     grid = free_grid(scan, calibrations, preprocessing)
     images = gridded_images(signals, Header(scan.attrs), grid, fundamental=preprocessing.fundamental)
     return images.problem()
+
+
+def _warn_of_rows(preprocessing: Preprocessing) -> None:
+    """What selects and weighs frequencies says nothing to a method that takes voltages or their images."""
+    if given := [name for name in OF_ROWS if name in preprocessing.plain()]:
+        warnings.warn(
+            f"not used, as this method takes all voltages of a period, no rows of a system matrix: {', '.join(given)}",
+            MPIBridgeWarning,
+            stacklevel=5,
+        )
 
 
 def free_grid(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], preprocessing: Preprocessing) -> Grid:
