@@ -375,12 +375,13 @@ def main(
     if at_20_db is not None:
         ours["20 dB"] = run(with_weights(at_20_db))
     mixed = ours["5 to 25 dB"]
+    some = Scans(five.truth[::MOVES], five.waveform[::MOVES])
     sections = {
         "targets": targets(ours, five, scans(in_order(originals.part("validation")), FEW, seed=2)),
         "noise": compared(
             {f"bilstm, trained at {name}": images for name, images in ours.items()}, five, moves=MOVES
         ),
-        "readings": readings(ours, five),
+        "readings": readings(ours, some),
         "classical": kept(out / "classical.json", lambda: classical(originals, five)),
         "families": families(mixed, min(FEW, len(five.truth))),
         "sensitivity": sensitivity(mixed, originals, weights),
@@ -388,7 +389,6 @@ def main(
         "surrogate": surrogate(method, five),
         "speed": speed(mixed, five.at(20.0)),
     }
-    some = Scans(five.truth[::MOVES], five.waveform[::MOVES])
     pictures = {"bilstm-digits.png": two_digits(mixed, five)}
     sections["curve"], pictures["bilstm-curve.png"] = curve(ours, some)
     if controls_ is not None:
