@@ -221,7 +221,6 @@ def waveform_problem(
     """
     from mpibridge.xspace import trajectory
 
-    _warn_of_rows(preprocessing)
     signals = time_signals(scan, preprocessing).values
     if signals.shape[1] != 1:
         raise SettingsError(
@@ -245,7 +244,6 @@ def image_problem(
     """
     from mpibridge.xspace import gridded_images
 
-    _warn_of_rows(preprocessing)
     if preprocessing.period_averages > 1:
         raise SettingsError(
             "period_averages: every period of an x-space scan is another part of the path; leave it at 1"
@@ -256,13 +254,13 @@ def image_problem(
     return images.problem()
 
 
-def _warn_of_rows(preprocessing: Preprocessing) -> None:
-    """What selects and weighs frequencies says nothing to a method that takes voltages or their images."""
+def warn_of_rows(preprocessing: Preprocessing) -> None:
+    """Say which settings select or weigh rows: they say nothing to a method that takes voltages or their images."""
     if given := [name for name in OF_ROWS if name in preprocessing.plain()]:
         warnings.warn(
             f"not used, as this method takes all voltages of a period, no rows of a system matrix: {', '.join(given)}",
             MPIBridgeWarning,
-            stacklevel=5,
+            stacklevel=3,
         )
 
 

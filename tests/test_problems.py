@@ -91,10 +91,10 @@ def test_the_fundamental_is_put_back():
     assert error["recovered"] < 0.2
 
 
-@pytest.mark.parametrize("make", [waveform_problem, image_problem])
-def test_choices_of_rows_say_nothing_to_methods_without_rows(scan, make):
+def test_choices_of_rows_say_nothing_to_methods_without_rows(scan):
+    chosen = mb.Preprocessing(receivers=(0,), min_frequency=80e3, grid=GRID)
     with pytest.warns(MPIBridgeWarning, match="no rows of a system matrix: receivers, min_frequency"):
-        make(scan, [], mb.Preprocessing(receivers=(0,), min_frequency=80e3))
+        mb.reconstruct(scan, plugin="xspace", preprocessing=chosen)
 
 
 def test_waveforms_and_path():
