@@ -1,7 +1,7 @@
 """Everything that the model card of `bilstm` shows: targets, noise, controls, sensitivity, speed, pictures.
 
     python benchmarks/bilstm.py --out runs/bilstm/card --weights runs/bilstm/mixed --at-20-db runs/bilstm/20dB \\
-        --controls runs/bilstm/controls --card        # 20 minutes on one core
+        --controls runs/bilstm/controls --card        # 40 minutes on one core
 
 Weights are made by bilstm_training.py, controls by bilstm_controls.py. Test scans: three moves of every original of the digit 5.
 """

@@ -1,6 +1,6 @@
 """Everything that the model card of `nir` shows: tables, pictures, when it stops, how long it takes, measured data.
 
-Run: python benchmarks/nir.py --out runs/nir          # 40 minutes on 2 cores; what is done is not done again
+Run: python benchmarks/nir.py --out runs/nir          # an hour and a half on one core; what is done is not done again
      python benchmarks/nir.py --out runs/nir --card   # and put it into the card and docs/
      python benchmarks/nir.py --out runs/nir --only series --device cuda   # 100 frames on a GPU
 
