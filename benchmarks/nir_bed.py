@@ -99,24 +99,39 @@ class Bed:
 
 def bed() -> Bed:
     source = scanner()
-    calibration = simulate.calibration(source, generator=np.random.default_rng(0))
-    rows = select_rows(calibration, ROWS)
-    operator = system_matrix_operator(calibration, rows, ROWS)
-    fine = forward_matrix(source, calibration, rows, ROWS, operator.grid, FINER)
-    deviation = background_deviation(calibration, rows, ROWS)
-    weights = row_weights(operator, rows, calibration, None, ROWS)
-    assert weights is not None
-    assert deviation is not None
+    grid = source.grid
     generator = np.random.default_rng(SEED_OF_FAMILIES)
     families = {
-        family: phantoms.draw(family, generator, operator.grid)
+        family: phantoms.draw(family, generator, grid)
         for family in ("tubes", "vessels", "dots", "rings", "bars", "shapes")
     }
-    named = {name: phantoms.named(name, operator.grid) for name in ("spiral", "cone", "lambda")}
+    named = {name: phantoms.named(name, grid) for name in ("spiral", "cone", "lambda")}
     truth = {}
     for name, phantom in {**named, **families}.items():
-        image = phantom.on(finer_grid(operator.grid, FINER), 3).values
+        image = phantom.on(finer_grid(grid, FINER), 3).values
         truth[name] = image / image.max()
+    return _calibrated(source, ROWS, FINER, truth)
+
+
+def volume() -> Bed:
+    """Blobs in a volume, and a simulated 3-D calibration with three receivers; some minutes.
+
+    Phantom and calibration have the same voxels (an inverse crime): it tells of time and memory.
+    """
+    source = preset("openmpi-3d")
+    image = phantoms.draw_images(("blobs",), 1, np.random.default_rng(1), source.grid)[0][0]
+    return _calibrated(source, replace(ROWS, max_frequency=None), 1, {"blobs": image / image.max()})
+
+
+def _calibrated(source: Preset, chosen: Preprocessing, finer: int, truth: Mapping[str, np.ndarray]) -> Bed:
+    calibration = simulate.calibration(source, generator=np.random.default_rng(0))
+    rows = select_rows(calibration, chosen)
+    operator = system_matrix_operator(calibration, rows, chosen)
+    fine = forward_matrix(source, calibration, rows, chosen, operator.grid, finer)
+    deviation = background_deviation(calibration, rows, chosen)
+    weights = row_weights(operator, rows, calibration, None, chosen)
+    assert weights is not None
+    assert deviation is not None
     return Bed(
         operator.weighted(weights), fine * weights[:, None], (deviation * weights).astype(np.float32), truth
     )
@@ -187,34 +202,3 @@ def at_an_edge(name: str, settings: Mapping[str, Any]) -> bool:
         key: {f(each[key] for each in every) for f in (min, max)} for key in ("regularization", "iterations")
     }
     return any(len(found) > 1 and settings[key] in found for key, found in ends.items())
-
-
-def volume_scan(snr: float = 25.0) -> tuple[SpectralProblem, np.ndarray]:
-    """Blobs in a simulated 3-D scan with three receivers, and their image with a maximum of 1; four minutes.
-
-    Phantom and calibration have the same voxels (an inverse crime): it tells of time and memory.
-    """
-    source = preset("openmpi-3d")
-    chosen = replace(ROWS, max_frequency=None)
-    calibration = simulate.calibration(source, generator=np.random.default_rng(0))
-    rows = select_rows(calibration, chosen)
-    operator = system_matrix_operator(calibration, rows, chosen)
-    clean = forward_matrix(source, calibration, rows, chosen, operator.grid, 1)
-    deviation = background_deviation(calibration, rows, chosen)
-    weights = row_weights(operator, rows, calibration, None, chosen)
-    assert weights is not None
-    assert deviation is not None
-    generator = np.random.default_rng(1)
-    truth = phantoms.draw_images(("blobs",), 1, generator, operator.grid)[0][0]
-    truth = truth / truth.max()
-    scan = (clean @ truth.ravel()) * weights
-    sigma = np.sqrt(np.mean(np.abs(scan) ** 2) / 10 ** (snr / 10))
-    drawn = generator.standard_normal((2, scan.size)) / 2**0.5
-    problem = SpectralProblem(
-        grid=operator.grid,
-        rows=(scan + sigma * (drawn[0] + 1j * drawn[1])).astype(np.complex64)[None],
-        operator=operator.weighted(weights),
-        noise=np.full(scan.size, sigma, np.float32),
-        matrix_noise=(deviation * weights).astype(np.float32),
-    )
-    return problem, truth
