@@ -26,6 +26,8 @@ FINER = 4
 SNRS = (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, np.inf)
 """Of the test."""
 N_SCANS = 3300
+BEYOND = 14e-3
+"""m that a corner of the field of view may lie off the calibration scene: half of its diagonal."""
 CALIBRATION, SECOND, CHOICE, TEST = range(4)
 """Branches of random numbers: scans of the calibration scene, of the second scene, noise to choose settings by, noise of the tables."""
 PHANTOMS = ("lambda", "forked")
@@ -34,10 +36,10 @@ CHOOSING = ("ell", "spiral", "dots")
 """Settings are chosen on these, with noise of their own."""
 
 
-def calibration_scans(n: int = N_SCANS, grid: Grid = GRID) -> SceneScans:
+def calibration_scans(n: int = N_SCANS, grid: Grid = GRID, beyond: float = BEYOND) -> SceneScans:
     """Scans of the scene that networks are trained on: that of seed 0."""
     scene = phantoms.scene(np.random.default_rng(0))
-    return scene_scans(scene, grid=grid, n=n, generator=np.random.default_rng(CALIBRATION))
+    return scene_scans(scene, grid=grid, n=n, beyond=beyond, generator=np.random.default_rng(CALIBRATION))
 
 
 def second_scene(n: int, grid: Grid = GRID) -> SceneScans:

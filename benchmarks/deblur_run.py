@@ -22,7 +22,7 @@ from mpibridge.plugin import ImageProblem
 from mpibridge.progress import silent
 from mpibridge.training import SceneScans
 
-STEPS = 2000
+STEPS = 1000
 """Of every model of the map and of the ablation."""
 
 
@@ -58,13 +58,21 @@ class Measurement:
             Console().print(f"{name}: {time.perf_counter() - started:.0f} s")
         return json.loads(file.read_text())
 
-    def model(self, name: str, snr: float, seed: int, **settings: Any) -> weights.Weights | None:
-        """A model of the map or of the ablation: trained, or found."""
+    def model(
+        self,
+        name: str,
+        snr: float | tuple[float, float],
+        seed: int = 0,
+        beyond: float | None = None,
+        **settings: Any,
+    ) -> weights.Weights | None:
+        """A model of the map or of the ablation: trained, or found. beyond: None for the usual scans."""
         folder = self.out / "models" / name
         if not (folder / "done").exists():
             if not self.may_train:
                 return None
-            trained(self.scans, folder, snr, STEPS, seed=seed, **settings)
+            scans = self.scans if beyond is None else calibration_scans(beyond=beyond)
+            trained(scans, folder, snr, STEPS, seed=seed, **settings)
             (folder / "done").touch()
         return weights.read(folder)
 

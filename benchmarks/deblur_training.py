@@ -1,6 +1,6 @@
 """Train `deblur` on scans of one coded calibration scene: the weights that are shipped come from here.
 
-    python benchmarks/deblur_training.py --out runs/deblur/mixed --snr 5,20 --steps 4000
+    python benchmarks/deblur_training.py --out runs/deblur/mixed --snr 3,30 --steps 3000
     python benchmarks/deblur_training.py --out runs/deblur/published --size published --device cuda --batch 4 --steps 7500
 
 3000 scans train, 300 are held out. A run that was killed goes on when the same command is given again. OMP_NUM_THREADS=1 is best on
@@ -21,7 +21,7 @@ from mpibridge.errors import MPIBridgeError
 from mpibridge.plugin import Report
 from mpibridge.training import SceneScans
 
-BATCH, LEARNING_RATE, WARMUP, AVERAGE = 8, 2e-3, 50, 0.998
+BATCH, LEARNING_RATE, WARMUP, AVERAGE = 8, 1.5e-3, 100, 0.998
 
 
 def trained(
@@ -60,7 +60,7 @@ def trained(
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of the run; one that stopped goes on")],
-    snr: Annotated[str, typer.Option(help="one number or LOW,HIGH")] = "5,20",
+    snr: Annotated[str, typer.Option(help="one number or LOW,HIGH")] = "3,30",
     steps: Annotated[int, typer.Option(help="updates of the weights")] = 4000,
     batch: Annotated[int, typer.Option(help="frames per step")] = BATCH,
     size: Annotated[str, typer.Option(help="compact (70 × 70) or published (280 × 280)")] = "compact",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,13 @@ class Arrays(Data):
 
     problem: of the kind the method takes, NumPy arrays. target: (frame, z, y, x). acquisition: what it was recorded with;
     None: the weights are then for whoever passes them; where it is known, scans without a calibration are reconstructed on the
-    grid of the problem. description: JSON values that the header of the weights shall say. licence and origin of the data are
-    the user's to know.
+    grid of the problem. licence and origin of the data are the user's to know.
     """
 
     problem: Any
     target: Any
     validation: float = 0.1  # share of the frames that is held out, from 0 to below 1
     acquisition: Acquisition | None = None
-    description: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.problem, WITH_ARRAYS):
@@ -84,11 +82,10 @@ class Arrays(Data):
             raise SettingsError(
                 f"plugin {cls.name!r} takes a {cls.takes.__name__}, found {type(self.problem).__name__}"
             )
-        found: Any = self.problem
         if self.acquisition is not None and cls.takes is not SpectralProblem and preprocessing.grid is None:
-            preprocessing = replace(preprocessing, grid=found.grid)
+            preprocessing = replace(preprocessing, grid=self.problem.grid)
         digest = _digest(*signals(self.problem).values(), self.target)
-        return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": digest, **self.description})
+        return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": digest})
 
 
 class ArrayPairs(Pairs):

@@ -7,6 +7,7 @@ Source: Ergun et al. 2022 (IJMPI 8, seed 004), section II.I; Ilbey et al. 2019 (
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,12 +19,13 @@ from mpibridge.acquisition import Acquisition, acquisition_of
 from mpibridge.errors import SettingsError
 from mpibridge.mdf.header import Header
 from mpibridge.model import GRID_DIMS, Grid
-from mpibridge.plugin import ImageProblem, Report
+from mpibridge.plugin import ImageProblem, Report, TrainablePlugin
+from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import silent
 from mpibridge.simulate.phantoms import Scene
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.simulate.recordings import scan as simulate_scan
-from mpibridge.training.arrays import Arrays
+from mpibridge.training.data import TRAINING, VALIDATION, Data, Pair, Pairs, random
 from mpibridge.xspace import Gridding, forward, gridding
 
 CHUNK = 50
@@ -46,10 +48,10 @@ class SceneScans:
     acquisition: Acquisition | None
     description: Mapping[str, Any]
 
-    def at(self, snr: float | tuple[float, float], *, validation: int = 300) -> Arrays:
+    def at(self, snr: float | tuple[float, float], *, validation: int = 300) -> SceneData:
         """Data for `mpibridge.train` in which peak / σ = ``snr``, σ the noise of a sample; infinite: none.
 
-        Of a range (low, high) every frame has another value, equally spaced on a logarithmic scale. validation: frames that
+        Of a range (low, high) every frame has another value, drawn on a logarithmic scale. validation: scans that
         are held out. SettingsError if that leaves none, or an SNR is not above 0.
         """
         ends = np.atleast_1d(np.asarray(snr, float))
@@ -61,20 +63,70 @@ class SceneScans:
             raise SettingsError(
                 f"validation must be from 0 to below the {len(self.target)} scans, found {validation!r}"
             )
-        n = len(self.target)
-        levels = np.geomspace(ends[0], ends[1], n) if ends.size == 2 else np.full(n, ends[0])
-        sigma = (self.peak / levels).astype(np.float32)
-        problem = ImageProblem(
-            grid=self.gridding.grid,
-            images=self.clean + sigma[:, None, None, None, None] * self.noise,
-            gridding=self.gridding,
-        )
-        said = {
-            **self.description,
-            "snr": np.asarray(snr, float).tolist(),
+        return SceneData(self, (float(ends[0]), float(ends[-1])), validation)
+
+    def problem(self, sigma: float | np.ndarray) -> ImageProblem:
+        """All scans, every one with its own noise. sigma: V, of a sample; one for all, or (frame,)."""
+        chosen = np.arange(len(self.target))
+        return self.measured(chosen, chosen, np.broadcast_to(np.asarray(sigma, np.float32), chosen.shape))
+
+    def measured(self, scans: np.ndarray, noise: np.ndarray, sigma: np.ndarray) -> ImageProblem:
+        """Some scans (frame,), each with the noise of one of them (frame,), times σ (frame,) in V."""
+        loud = sigma.astype(np.float32)[:, None, None, None, None]
+        images = self.clean[scans] + loud * self.noise[noise]
+        return ImageProblem(grid=self.gridding.grid, images=images, gridding=self.gridding)
+
+
+@dataclass(frozen=True)
+class SceneData(Data):
+    """Scans of a scene for training. snr: lowest and highest. validation: the last so many are held out, with their noise.
+
+    In training every scan comes with the noise of another one every time, as if it was measured again.
+    """
+
+    scans: SceneScans
+    snr: tuple[float, float]
+    validation: int
+
+    def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
+        if cls.takes is not ImageProblem:
+            raise SettingsError(f"plugin {cls.name!r} takes a {cls.takes.__name__}, found an ImageProblem")
+        if preprocessing.grid is None:
+            preprocessing = replace(preprocessing, grid=self.scans.gridding.grid)
+        return ScenePairs(self, preprocessing)
+
+
+class ScenePairs(Pairs):
+    """Scans in random order, at an SNR drawn on a logarithmic scale."""
+
+    def __init__(self, data: SceneData, preprocessing: Preprocessing) -> None:
+        self.data, self.preprocessing, self.acquisition = data, preprocessing, data.scans.acquisition
+        self.n_kept = len(data.scans.target) - data.validation
+        self.example = self._pair(np.zeros(1, int), np.zeros(1, int), random(0, TRAINING))[0]
+        low, high = data.snr
+        self.description = {
+            **data.scans.description,
+            "sha256": hashlib.sha256(data.scans.target.data).hexdigest(),
+            "snr": low if low == high else [low, high],
             "snr_definition": "largest voltage of all scans / σ",
+            "frames": self.n_kept,
+            "validation": data.validation,
         }
-        return Arrays(problem, self.target, validation / len(self.target), self.acquisition, said)
+
+    def batch(self, seed: int, number: int, size: int) -> Pair:
+        generator = random(seed, TRAINING, number)
+        scans, noise = generator.integers(0, self.n_kept, (2, size))
+        return self._pair(scans, noise, generator)
+
+    def validation(self, seed: int) -> Pair | None:
+        held_out = np.arange(self.n_kept, self.n_kept + self.data.validation)
+        return self._pair(held_out, held_out, random(seed, VALIDATION)) if len(held_out) else None
+
+    def _pair(self, scans: np.ndarray, noise: np.ndarray, generator: np.random.Generator) -> Pair:
+        made, ends = self.data.scans, np.array(self.data.snr)
+        levels = np.exp(generator.uniform(*np.log(ends), len(scans))) if ends[0] < ends[1] else ends[0]
+        sigma = np.broadcast_to(made.peak / levels, scans.shape)
+        return made.measured(scans, noise, sigma), made.target[scans]
 
 
 def scene_scans(
@@ -84,20 +136,22 @@ def scene_scans(
     generator: np.random.Generator,
     n: int = 3300,
     grid: Grid | None = None,
+    beyond: float = 0.0,
     report: Report = silent,
 ) -> SceneScans:
     """``n`` scans of crops of a scene, in any orientation and wherever the field of view lies on it.
 
+    beyond: metres that it may hang over the edges of the scene, so that some scans show what lies around a sparse phantom: nothing.
     source: a preset with equal gradients along x and y, a plain receive chain and a tracer in equilibrium. grid: of the
     images; None: the preset's. SettingsError for another scanner or a scene smaller than the field of view.
     """
     chosen = preset(source) if isinstance(source, str) else source
     grid = chosen.grid if grid is None else grid
     of_places, of_noise = generator.spawn(2)
-    centers, angles = scene.places(n, of_places, grid)
+    centers, angles = scene.places(n, of_places, grid, beyond=beyond)
     recorded = _empty_scan(chosen, grid)
     built = gridding(Header(recorded.attrs), grid, n_receivers=chosen.scanner.n_receivers)
-    voltages = _Voltages(scene, chosen, built)
+    voltages = _Voltages(scene, chosen, built, beyond)
     shape = (n, *built.covered.shape)
     clean, noise, peak = np.empty(shape, np.float32), np.empty(shape, np.float32), 0.0
     for start in range(0, n, CHUNK):
@@ -108,7 +162,7 @@ def scene_scans(
         noise[part] = built(of_noise.standard_normal((len(volts), *built.coil.shape), np.float32)).images
         report(part.stop, n, "scans of the scene")
     finer = max(1, round(grid.spacing[0] / (scene.size / scene.image.shape[-1])))
-    said = {"kind": "scene", "preset": chosen.scanner.name, "scans": n, "scene_size": scene.size}
+    said = {"kind": "scene", "preset": chosen.scanner.name, "scans": n, "scene_size": scene.size, "beyond": beyond}
     return SceneScans(
         clean,
         noise,
@@ -123,7 +177,7 @@ def scene_scans(
 class _Voltages:
     """Signals (receiver, sample) V of a crop of a scene."""
 
-    def __init__(self, scene: Scene, chosen: Preset, built: Gridding) -> None:
+    def __init__(self, scene: Scene, chosen: Preset, built: Gridding, beyond: float) -> None:
         scanner, tracer = chosen.scanner, chosen.scanner.particles
         gradient = built.gradient
         if gradient is None or abs(gradient[0] - gradient[1]) > 1e-9 * abs(gradient[0]):
@@ -138,8 +192,10 @@ class _Voltages:
         n = scene.image.shape[-1]
         sheet = Grid((n, n, 1), (scene.size, scene.size, chosen.grid.spacing[2]))
         image = np.ascontiguousarray(scene.image[0, ::-1], np.float32)
-        self.fields = forward.convolved_fields(image, sheet, tracer.beta * float(gradient[0]))
-        self.pitch, self.half = scene.size / n, (n - 1) / 2
+        self.pitch = scene.size / n
+        padding = int(np.ceil(beyond / self.pitch))
+        self.fields = forward.convolved_fields(image, sheet, tracer.beta * float(gradient[0]), padding=padding)
+        self.half = (n - 1) / 2 + padding
         self.position, self.rate = built.position[:, :2], built.rate[:, :2]
         self.receive = scanner.coils[:, :2] * tracer.saturation * tracer.beta * sheet.spacing[2]
 

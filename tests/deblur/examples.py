@@ -14,10 +14,11 @@ from mpibridge.progress import silent
 from mpibridge.simulate import LissajousSequence, phantoms
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.training import SceneScans, scene_scans
+from mpibridge.training.data import take
 from mpibridge_plugins.deblur.plugin import Deblur
 from mpibridge_plugins.deblur.settings import DeblurSettings
 
-SMALL = {"width": 4, "halvings": 1, "blocks": 2}
+SMALL = {"folds": 1, "width": 4, "halvings": 1, "blocks": 2}
 GRID = mb.Grid((20, 20, 1), (20e-3, 20e-3, 1e-3))
 SILENCE = simulate.Noise(level=0.0, background=0.0, drift=0.0)
 
@@ -54,8 +55,8 @@ def scans() -> SceneScans:
 
 def problem() -> ImageProblem:
     """Four noisy scans of the scene."""
-    made = scans().at(20.0, validation=4).problem
-    return replace(made, images=made.images[:4])
+    made = scans()
+    return take((made.problem(made.peak / 20), made.target), slice(0, 4))[0]
 
 
 def of(recorded) -> ImageProblem:

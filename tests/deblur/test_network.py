@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpibridge_plugins.deblur.network import Block, Deblurring, normalise
+from mpibridge_plugins.deblur.network import Block, Deblurring, centred, normalise
 from mpibridge_plugins.deblur.settings import SIZES, Size
 
-SMALL = Size(width=4, halvings=1, blocks=2)
+SMALL = Size(folds=1, width=4, halvings=1, blocks=2)
 
 
 def stack(seed=0, n=3, shape=(12, 14)):
@@ -57,9 +57,22 @@ def test_the_answer_itself_knows_no_scale(network):
 
 @pytest.mark.parametrize("shape", [(12, 14), (11, 9), (8, 8)])
 @pytest.mark.parametrize("halvings", [0, 1, 2])
-def test_images_keep_their_size(shape, halvings):
-    network = Deblurring(Size(width=2, halvings=halvings, blocks=1), 2)
+@pytest.mark.parametrize("folds", [1, 2])
+def test_images_keep_their_size(shape, halvings, folds):
+    network = Deblurring(Size(folds=folds, width=2, halvings=halvings, blocks=1), 2)
     assert network(stack(shape=shape)).shape == (3, *shape)
+
+
+@given(st.floats(-3, 3), st.integers(0, 50))
+@settings(max_examples=25, deadline=None)
+def test_a_constant_changes_nothing_where_it_was_measured(constant, seed):
+    torch.manual_seed(1)
+    network, images = Deblurring(SMALL, 2).requires_grad_(False), stack(seed)
+    images[:, 0, :3] = 0
+    raised = torch.where(images != 0, images + constant, 0.0)
+    torch.testing.assert_close(network.answer(raised), network.answer(images), rtol=1e-3, atol=1e-5)
+    assert not centred(images)[:, 0, :3].any()
+    torch.testing.assert_close(centred(images).sum((2, 3)), torch.zeros(3, 2), rtol=0, atol=1e-4)
 
 
 def test_the_usual_gain_is_that_of_maxima(network):

@@ -11,7 +11,8 @@ from mpibridge.errors import SettingsError
 from mpibridge.simulate import LissajousSequence, phantoms
 from mpibridge.simulate.presets import preset
 from mpibridge.simulate.scanner import diagonal_gradient
-from mpibridge.training import scene_scans
+from mpibridge.training import CORRECTED, scene_scans
+from mpibridge_plugins.deblur.plugin import Deblur
 
 GRID = mb.Grid((10, 8, 1), (10e-3, 8e-3, 2e-3))
 SCENE = phantoms.scene(np.random.default_rng(2), size=18e-3, resolution=90, nodes=5)
@@ -55,22 +56,60 @@ def test_noise_is_white_noise_of_one_volt_through_the_gridding():
 
 def test_an_snr_is_the_largest_voltage_over_sigma():
     made = scans()
-    quiet, loud = made.at(np.inf, validation=1), made.at(5.0, validation=1)
-    np.testing.assert_array_equal(quiet.problem.images, made.clean)
+    quiet = made.at(np.inf, validation=1).pairs(Deblur, CORRECTED, 0).validation(0)[0]
+    loud = made.at(5.0, validation=1).pairs(Deblur, CORRECTED, 0)
+    np.testing.assert_array_equal(quiet.images[0], made.clean[2])
     np.testing.assert_allclose(
-        loud.problem.images - made.clean, made.peak / 5 * made.noise, atol=1e-6 * abs(made.clean).max()
+        loud.validation(0)[0].images - made.clean[2:],
+        made.peak / 5 * made.noise[2:],
+        atol=1e-6 * abs(made.clean).max(),
     )
-    assert loud.validation == pytest.approx(1 / 3)
-    assert loud.description["snr"] == 5.0
+    assert (loud.description["snr"], loud.description["frames"]) == (5.0, 2)
     assert loud.acquisition.scanner == "xspace-2d"
+    np.testing.assert_allclose(made.problem(made.peak / 5).images[2:], loud.validation(0)[0].images)
 
 
-def test_a_range_of_snr_has_another_in_every_frame():
-    made = scans()
-    found = made.at((5.0, 20.0), validation=1).problem.images
-    for i, snr in enumerate((5.0, 10.0, 20.0)):
-        wanted = made.at(snr, validation=1).problem.images[i]
-        np.testing.assert_allclose(found[i], wanted, atol=1e-6 * abs(wanted).max())
+def test_in_training_a_scan_has_the_noise_of_any_that_is_not_held_out():
+    made = scans(n=6)
+    pairs = made.at((5.0, 20.0), validation=2).pairs(Deblur, CORRECTED, 0)
+    seen, levels = set(), []
+    for number in range(8):
+        problem, target = pairs.batch(1, number, 4)
+        for image, crop in zip(problem.images, target, strict=True):
+            i = next(i for i in range(6) if np.array_equal(crop, made.target[i]))
+            noise = (image - made.clean[i]).ravel()
+            share = [noise @ n.ravel() / (n.ravel() @ n.ravel()) for n in made.noise]
+            rest = [np.linalg.norm(noise - s * n.ravel()) for s, n in zip(share, made.noise, strict=True)]
+            j = int(np.argmin(rest))
+            assert rest[j] < 1e-3 * np.linalg.norm(noise)
+            seen.add((i, j))
+            levels.append(made.peak / share[j])
+    assert {i for i, _ in seen} == {j for _, j in seen} == set(range(4))
+    assert len(seen) > 8
+    assert 5 <= min(levels) < 8 and 13 < max(levels) <= 20.01
+    one, two = pairs.batch(1, 3, 4), pairs.batch(1, 3, 4)
+    np.testing.assert_array_equal(one[0].images, two[0].images)
+
+
+def test_a_field_of_view_may_hang_over_the_edge():
+    """Beyond the scene there is nothing, and what is there is heard as ever."""
+    made = scene_scans(SCENE, scanner(), generator=np.random.default_rng(1), n=12, beyond=7e-3)
+    of_places, _ = np.random.default_rng(1).spawn(2)
+    centers, angles = SCENE.places(12, of_places, GRID, beyond=7e-3)
+    i = int(abs(centers).max(1).argmax())
+    assert abs(centers[i]).max() > 7e-3  # of 9 mm: the field of view is 10 × 8 mm²
+    wide = mb.Grid((200, 200, 1), (40e-3, 40e-3, 2e-3))
+    recorded = simulate.scan(
+        SCENE.crop(centers[i], angles[i], wide),
+        replace(scanner(), grid=wide, finer=1),
+        generator=np.random.default_rng(0),
+        noise=simulate.Noise(level=0.0, background=0.0, drift=0.0),
+        n_frames=1,
+        n_background=0,
+    )
+    found = made.gridding(mb.signals.time_signals(recorded).values).images[0]
+    assert np.linalg.norm(made.clean[i] - found) < 3e-3 * np.linalg.norm(found)
+    assert (made.target[i] == 0).mean() > (scans(n=12).target == 0).mean()
 
 
 def test_the_same_generator_gives_the_same_scans():

@@ -67,12 +67,18 @@ class Scene:
             "scene", self._crop_rows(centers, angles, grid), self.image, float(self.image.max())
         )
 
-    def places(self, n: int, generator: np.random.Generator, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-        """Random centers (n, 2) and angles (n,) of crops that stay on the scene. SettingsError if it is too small."""
+    def places(
+        self, n: int, generator: np.random.Generator, grid: Grid, *, beyond: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Random centers (n, 2) and angles (n,) of crops. SettingsError if the scene is too small.
+
+        beyond: metres that a corner of the field of view may lie off the scene, along x and y; 0: crops stay on it.
+        """
         reach = np.hypot(*grid.field_of_view[:2]) / 2
         require("the diagonal of the field of view", 2 * reach, 0.0, self.size)
+        require("beyond", beyond, 0.0)
         drawn = generator.uniform(-1, 1, (n, 3))
-        return drawn[:, :2] * (self.size / 2 - reach), drawn[:, 2] * np.pi
+        return drawn[:, :2] * (self.size / 2 - reach + beyond), drawn[:, 2] * np.pi
 
     def _crop_rows(self, centers: np.ndarray, angles: np.ndarray, grid: Grid) -> np.ndarray:
         c, s = np.cos(angles), np.sin(angles)

@@ -1,7 +1,8 @@
-"""The network: convolution, halvings, residual blocks, doublings, convolution, on images of maximum 1.
+"""The network: convolution, halvings, residual blocks, doublings, convolution, on images of maximum 1 without their means.
 
 Source: Ergun et al. 2022 (seed 004), section II.II and eqs. 1 and 2: a ResNet with 9 blocks (He et al. 2016, as Johnson et al. 2016
-use it). Ours: the widths; no normalisation layers and no biases, so that twice the images are twice the answer whatever is divided by.
+use it). Ours: the widths; connections around the halvings; the means that are taken away; no normalisation layers and no biases, so that
+twice the images are twice the answer whatever is divided by.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ class Deblurring(nn.Module):
 
     def __init__(self, size: Size, channels: int) -> None:
         super().__init__()
-        self.factor = 2**size.halvings
+        self.folds = size.folds
+        self.factor = size.folds * 2**size.halvings
         self.register_buffer("gain", torch.ones(()))
         self.register_buffer("batches", torch.zeros(()))
-        width = size.width
-        self.enter = convolution(channels, width, 7)
+        width, edge = size.width, 7 if size.folds == 1 else 5
+        self.enter = convolution(channels * size.folds**2, width, edge)
         self.down = nn.ModuleList(
             [convolution(width << i, width << (i + 1), 3, stride=2) for i in range(size.halvings)]
         )
@@ -39,7 +41,7 @@ class Deblurring(nn.Module):
         self.up = nn.ModuleList(
             [convolution(width << (i + 1), 4 * (width << i), 3) for i in reversed(range(size.halvings))]
         )
-        self.leave = convolution(width, 1, 7)
+        self.leave = convolution(width, size.folds**2, edge)
 
     def forward(self, images: Tensor) -> Tensor:
         normalised, scale = normalise(images)
@@ -48,15 +50,19 @@ class Deblurring(nn.Module):
     def answer(self, images: Tensor) -> Tensor:
         """T (eq. 2) of normalised images: (frame, y, x)."""
         height, width = images.shape[-2:]
-        padded = functional.pad(images, (0, -width % self.factor, 0, -height % self.factor), mode="replicate")
-        x = self.enter(padded.contiguous(memory_format=torch.channels_last)).relu()
+        padding = (0, -width % self.factor, 0, -height % self.factor)
+        padded = functional.pad(centred(images), padding, mode="replicate")
+        x = functional.pixel_unshuffle(padded, self.folds).contiguous(memory_format=torch.channels_last)
+        x = self.enter(x).relu()
+        finer = []
         for down in self.down:
+            finer.append(x)
             x = down(x).relu()
         for block in self.blocks:
             x = block(x)
         for up in self.up:
-            x = functional.pixel_shuffle(up(x), 2).relu()
-        return self.leave(x)[:, 0, :height, :width]
+            x = (functional.pixel_shuffle(up(x), 2) + finer.pop()).relu()
+        return functional.pixel_shuffle(self.leave(x), self.folds)[:, 0, :height, :width]
 
     @torch.no_grad()
     def update(self, images: Tensor, target: Tensor) -> None:
@@ -73,6 +79,17 @@ def normalise(images: Tensor) -> tuple[Tensor, Tensor]:
     """X (eq. 1): images over the maximum of their mean, and that maximum (frame,); 0 for frames without any."""
     scale = images.mean(1).amax((1, 2)).clamp_min(0)
     return images / torch.where(scale > 0, scale, 1.0)[:, None, None, None], scale
+
+
+def centred(images: Tensor) -> Tensor:
+    """Every image without its mean; both over the pixels that were measured, the others stay 0.
+
+    The blur falls as 1/r only: particles all around a field of view raise its images nearly by a constant, which scans of a scene
+    always have and those of a phantom without surroundings have not.
+    """
+    measured = images != 0
+    mean = images.sum((2, 3), keepdim=True) / measured.sum((2, 3), keepdim=True).clamp_min(1)
+    return torch.where(measured, images - mean, 0.0)
 
 
 class Block(nn.Module):

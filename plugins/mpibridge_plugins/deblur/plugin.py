@@ -51,8 +51,8 @@ class Deblur(TrainablePlugin[ImageProblem]):
     def loss(self, problem: ImageProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
         """ℓ2 in the first ``l2_steps`` steps of training, then ℓ1 + perceptual, of images and targets over the maximum of eq. 1.
 
-        In training every scan is mirrored or turned at random, if it says in which directions it ran, and loses a random
-        constant, as if other particles were around (`darkened`). Held-out pairs always count the second kind of loss.
+        In training every scan is mirrored or turned at random, if it says in which directions it ran. Held-out pairs always count
+        the second kind of loss.
         """
         images, wanted, s = problem.images[:, :, 0], target[:, 0], self.settings
         if self.network.training:
@@ -60,8 +60,6 @@ class Deblur(TrainablePlugin[ImageProblem]):
             self.network.update(images, wanted)
         _, scale = normalise(images)
         unit = (torch.where(scale > 0, scale, 1.0) * self.network.gain)[:, None, None]
-        if self.network.training and s.offset:
-            images = darkened(images, scale, s.offset, generator)
         found, wanted = self.network(images) / unit, wanted / unit
         if self.network.training and self.network.batches <= s.l2_steps:
             return (found - wanted).square().mean()
@@ -101,16 +99,6 @@ class Deblur(TrainablePlugin[ImageProblem]):
             operator = ImageOperator(problem.gridding, beta, margin=margin, device=device)
             self._model = (problem.gridding, operator, step_length(operator, problem.images))
         return self._model[1], s.consistency_steps, self._model[2]
-
-
-def darkened(images: Tensor, scale: Tensor, most: float, generator: np.random.Generator) -> Tensor:
-    """Images (frame, channel, y, x) less a random share, up to ``most``, of ``scale`` (frame,), wherever they measured something.
-
-    Particles all around a field of view raise its images nearly by a constant. In scans of a scene they always do; a network that
-    never saw less takes bright phantoms without surroundings for faint ones.
-    """
-    share = torch.as_tensor(generator.uniform(0, most, len(images)), dtype=images.dtype, device=images.device)
-    return torch.where(images != 0, images - (share * scale)[:, None, None, None], 0.0)
 
 
 def _group(problem: ImageProblem, n: int) -> list[symmetries.Symmetry]:

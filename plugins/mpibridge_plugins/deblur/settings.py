@@ -16,12 +16,16 @@ SYMMETRIES = (1, 4, 8)
 class Size:
     """How large a network is; what the numbers mean stands in `DeblurSettings`."""
 
+    folds: int
     width: int
     halvings: int
     blocks: int
 
 
-SIZES = {"published": Size(width=64, halvings=2, blocks=9), "compact": Size(width=12, halvings=2, blocks=9)}
+SIZES = {
+    "published": Size(folds=1, width=64, halvings=2, blocks=9),
+    "compact": Size(folds=2, width=24, halvings=1, blocks=9),
+}
 """The network of the seed for 280 × 280 pixels (its widths are those of the usual ResNet), and one for 70 × 70."""
 
 
@@ -29,17 +33,17 @@ SIZES = {"published": Size(width=64, halvings=2, blocks=9), "compact": Size(widt
 class DeblurSettings:
     """X-space images sharpened by a network."""
 
-    size: str = "compact"  # compact (70 × 70 pixels) or published (280 × 280): what the next three are where they are None
-    width: int | None = None  # channels at full resolution, at least 1; twice as many after every halving
+    size: str = "compact"  # compact (70 × 70 pixels) or published (280 × 280): what the next four are where they are None
+    folds: int | None = None  # folds × folds pixels are one pixel with as many channels, at least 1
+    width: int | None = None  # channels of the first convolution, at least 1; twice as many after every halving
     halvings: int | None = None  # of the resolution before the blocks, at least 0
     blocks: int | None = None  # residual blocks, at least 1
     l2_steps: int = 200  # steps of training with squared errors before the other losses, at least 0
     perceptual: str = "random"  # features of the perceptual loss: random, gradient, vgg or none
     perceptual_weight: float = 1.0  # of the perceptual loss beside the absolute error, at least 0
-    offset: float = 0.9  # largest share of its maximum that a scan loses in training, 0 to below 1
     symmetries: int = 4  # images of so many mirrored (4) and turned (8) scans are averaged; 1: none
     data_consistency: bool = False  # steps of the exact model after the network
-    consistency_steps: int = 10  # of them, at least 1
+    consistency_steps: int = 40  # of them, at least 1
     core_diameter: float = 25e-9  # of the tracer, m, above 0; for data consistency only
 
     def __post_init__(self) -> None:
@@ -48,7 +52,7 @@ class DeblurSettings:
         for name, usual in asdict(SIZES[self.size]).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, usual)
-        least = {"width": 1, "halvings": 0, "blocks": 1, "l2_steps": 0, "consistency_steps": 1}
+        least = {"folds": 1, "width": 1, "halvings": 0, "blocks": 1, "l2_steps": 0, "consistency_steps": 1}
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
@@ -63,8 +67,6 @@ class DeblurSettings:
             )
         if not _is_number(self.core_diameter) or not self.core_diameter > 0:
             raise SettingsError(f"core_diameter must be a length in m above 0, found {self.core_diameter!r}")
-        if not _is_number(self.offset) or not 0 <= self.offset < 1:
-            raise SettingsError(f"offset must be a share from 0 to below 1, found {self.offset!r}")
         if not isinstance(self.data_consistency, bool):
             raise SettingsError(f"data_consistency must be true or false, found {self.data_consistency!r}")
 
