@@ -162,7 +162,13 @@ def scene_scans(
         noise[part] = built(of_noise.standard_normal((len(volts), *built.coil.shape), np.float32)).images
         report(part.stop, n, "scans of the scene")
     finer = max(1, round(grid.spacing[0] / (scene.size / scene.image.shape[-1])))
-    said = {"kind": "scene", "preset": chosen.scanner.name, "scans": n, "scene_size": scene.size, "beyond": beyond}
+    said = {
+        "kind": "scene",
+        "preset": chosen.scanner.name,
+        "scans": n,
+        "scene_size": scene.size,
+        "beyond": beyond,
+    }
     return SceneScans(
         clean,
         noise,
@@ -194,7 +200,9 @@ class _Voltages:
         image = np.ascontiguousarray(scene.image[0, ::-1], np.float32)
         self.pitch = scene.size / n
         padding = int(np.ceil(beyond / self.pitch))
-        self.fields = forward.convolved_fields(image, sheet, tracer.beta * float(gradient[0]), padding=padding)
+        self.fields = forward.convolved_fields(
+            image, sheet, tracer.beta * float(gradient[0]), padding=padding
+        )
         self.half = (n - 1) / 2 + padding
         self.position, self.rate = built.position[:, :2], built.rate[:, :2]
         self.receive = scanner.coils[:, :2] * tracer.saturation * tracer.beta * sheet.spacing[2]

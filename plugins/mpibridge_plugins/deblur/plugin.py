@@ -56,7 +56,7 @@ class Deblur(TrainablePlugin[ImageProblem]):
         """
         images, wanted, s = problem.images[:, :, 0], target[:, 0], self.settings
         if self.network.training:
-            images, wanted = symmetries.drawn(images, wanted, _group(problem, 8), generator)
+            images, wanted = symmetries.drawn(images, wanted, _group(problem, 4), generator)
             self.network.update(images, wanted)
         _, scale = normalise(images)
         unit = (torch.where(scale > 0, scale, 1.0) * self.network.gain)[:, None, None]

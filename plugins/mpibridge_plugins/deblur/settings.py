@@ -35,7 +35,9 @@ class DeblurSettings:
 
     size: str = "compact"  # compact (70 × 70 pixels) or published (280 × 280): what the next four are where they are None
     folds: int | None = None  # folds × folds pixels are one pixel with as many channels, at least 1
-    width: int | None = None  # channels of the first convolution, at least 1; twice as many after every halving
+    width: int | None = (
+        None  # channels of the first convolution, at least 1; twice as many after every halving
+    )
     halvings: int | None = None  # of the resolution before the blocks, at least 0
     blocks: int | None = None  # residual blocks, at least 1
     l2_steps: int = 200  # steps of training with squared errors before the other losses, at least 0
