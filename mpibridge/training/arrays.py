@@ -82,8 +82,9 @@ class Arrays(Data):
             raise SettingsError(
                 f"plugin {cls.name!r} takes a {cls.takes.__name__}, found {type(self.problem).__name__}"
             )
+        grid = self.problem.grid  # type: ignore[attr-defined]  # every problem of WITH_ARRAYS has one
         if self.acquisition is not None and cls.takes is not SpectralProblem and preprocessing.grid is None:
-            preprocessing = replace(preprocessing, grid=self.problem.grid)
+            preprocessing = replace(preprocessing, grid=grid)
         digest = _digest(*signals(self.problem).values(), self.target)
         return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": digest})
 

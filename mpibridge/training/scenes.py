@@ -123,10 +123,11 @@ class ScenePairs(Pairs):
         return self._pair(held_out, held_out, random(seed, VALIDATION)) if len(held_out) else None
 
     def _pair(self, scans: np.ndarray, noise: np.ndarray, generator: np.random.Generator) -> Pair:
-        made, ends = self.data.scans, np.array(self.data.snr)
-        levels = np.exp(generator.uniform(*np.log(ends), len(scans))) if ends[0] < ends[1] else ends[0]
-        sigma = np.broadcast_to(made.peak / levels, scans.shape)
-        return made.measured(scans, noise, sigma), made.target[scans]
+        made, (low, high) = self.data.scans, self.data.snr
+        levels = np.full(len(scans), low)
+        if low < high:
+            levels = np.exp(generator.uniform(np.log(low), np.log(high), len(scans)))
+        return made.measured(scans, noise, made.peak / levels), made.target[scans]
 
 
 def scene_scans(

@@ -99,7 +99,7 @@ def test_a_field_of_view_may_hang_over_the_edge():
     centers, angles = SCENE.places(12, of_places, GRID, beyond=7e-3)
     i = int(abs(centers).max(1).argmax())
     assert abs(centers[i]).max() > 7e-3  # of 9 mm: the field of view is 10 × 8 mm²
-    wide = mb.Grid((200, 200, 1), (40e-3, 40e-3, 2e-3))
+    wide = mb.Grid((280, 280, 1), (56e-3, 56e-3, 2e-3))
     recorded = simulate.scan(
         SCENE.crop(centers[i], angles[i], wide),
         replace(scanner(), grid=wide, finer=1),
