@@ -22,9 +22,9 @@ from mpibridge.progress import silent
 from mpibridge.xspace import forward, gridding
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "ℓ1 + random features (default)": {},
+    "ℓ1 + gradients (default)": {},
     "ℓ1 alone": {"perceptual": "none"},
-    "ℓ1 + gradients": {"perceptual": "gradient"},
+    "ℓ1 + random features": {"perceptual": "random"},
     "no ℓ2 start": {"l2_steps": 0},
     "ℓ2 to the end": {"l2_steps": 10**6},
     "scans stay on the scene": {"beyond": 0.0},

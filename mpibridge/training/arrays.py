@@ -85,7 +85,7 @@ class Arrays(Data):
         grid = self.problem.grid  # type: ignore[attr-defined]  # every problem of WITH_ARRAYS has one
         if self.acquisition is not None and cls.takes is not SpectralProblem and preprocessing.grid is None:
             preprocessing = replace(preprocessing, grid=grid)
-        digest = _digest(*signals(self.problem).values(), self.target)
+        digest = digest_of(*signals(self.problem).values(), self.target)
         return ArrayPairs(self, preprocessing, seed, {"kind": "arrays", "sha256": digest})
 
 
@@ -156,7 +156,7 @@ class Recordings(Data):
             with_signals(first, joined), target, self.validation, acquisition_of(recording, first.grid)
         )
         # Images made in memory have no file that tells them apart.
-        said: dict[str, Any] = {"kind": "recordings", "files": described, "images": _digest(target)}
+        said: dict[str, Any] = {"kind": "recordings", "files": described, "images": digest_of(target)}
         if calibrations:
             said["system_matrix"] = fingerprint(calibrations[0])
         return ArrayPairs(arrays, preprocessing, seed, said)
@@ -188,7 +188,8 @@ def _signals(problem: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _digest(*arrays: np.ndarray) -> str:
+def digest_of(*arrays: np.ndarray) -> str:
+    """SHA-256 of the numbers."""
     digest = hashlib.sha256()
     for values in arrays:
         digest.update(np.ascontiguousarray(values).view(np.uint8).data)

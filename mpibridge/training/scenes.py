@@ -7,7 +7,6 @@ Source: Ergun et al. 2022 (IJMPI 8, seed 004), section II.I; Ilbey et al. 2019 (
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +24,7 @@ from mpibridge.progress import silent
 from mpibridge.simulate.phantoms import Scene
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.simulate.recordings import scan as simulate_scan
+from mpibridge.training.arrays import digest_of
 from mpibridge.training.data import TRAINING, VALIDATION, Data, Pair, Pairs, random
 from mpibridge.xspace import Gridding, forward, gridding
 
@@ -81,7 +81,7 @@ class SceneScans:
 class SceneData(Data):
     """Scans of a scene for training. snr: lowest and highest. validation: the last so many are held out, with their noise.
 
-    In training every scan comes with the noise of another one every time, as if it was measured again.
+    In training every scan comes with the noise of any that is not held out, another every time, as if it was measured again.
     """
 
     scans: SceneScans
@@ -91,8 +91,12 @@ class SceneData(Data):
     def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
         if cls.takes is not ImageProblem:
             raise SettingsError(f"plugin {cls.name!r} takes a {cls.takes.__name__}, found an ImageProblem")
-        if preprocessing.grid is None:
-            preprocessing = replace(preprocessing, grid=self.scans.gridding.grid)
+        grid = self.scans.gridding.grid
+        if preprocessing.grid is not None and not preprocessing.grid.almost_equal(grid):
+            raise SettingsError(
+                f"the scans lie on {grid}, preprocessing wants {preprocessing.grid}; choose one"
+            )
+        preprocessing = replace(preprocessing, grid=grid)
         return ScenePairs(self, preprocessing)
 
 
@@ -106,7 +110,8 @@ class ScenePairs(Pairs):
         low, high = data.snr
         self.description = {
             **data.scans.description,
-            "sha256": hashlib.sha256(data.scans.target.data).hexdigest(),
+            "sha256": digest_of(data.scans.clean, data.scans.noise, data.scans.target),
+            "peak": data.scans.peak,
             "snr": low if low == high else [low, high],
             "snr_definition": "largest voltage of all scans / σ",
             "frames": self.n_kept,
@@ -200,7 +205,10 @@ class _Voltages:
         sheet = Grid((n, n, 1), (scene.size, scene.size, chosen.grid.spacing[2]))
         image = np.ascontiguousarray(scene.image[0, ::-1], np.float32)
         self.pitch = scene.size / n
-        padding = int(np.ceil(beyond / self.pitch))
+        further = (
+            np.hypot(*np.abs(built.position[:, :2]).max(0)) - np.hypot(*built.grid.field_of_view[:2]) / 2
+        )
+        padding = int(np.ceil((beyond + max(0.0, further)) / self.pitch)) + 1
         self.fields = forward.convolved_fields(
             image, sheet, tracer.beta * float(gradient[0]), padding=padding
         )
@@ -214,7 +222,7 @@ class _Voltages:
         c, s = np.cos(angle), np.sin(angle)
         turn = np.array([[c, -s], [s, c]])
         place = ((self.position @ turn.T + center) / self.pitch + self.half)[:, ::-1].T
-        xx, xy, yy = (map_coordinates(field, place, order=1, mode="nearest") for field in self.fields)
+        xx, xy, yy = (map_coordinates(field, place, order=1) for field in self.fields)
         w_x, w_y = turn @ self.rate.T
         moment = np.stack([xx * w_x + xy * w_y, xy * w_x + yy * w_y])
         return (self.receive @ (turn.T @ moment)).astype(np.float32)

@@ -35,13 +35,11 @@ class DeblurSettings:
 
     size: str = "compact"  # compact (70 × 70 pixels) or published (280 × 280): what the next four are where they are None
     folds: int | None = None  # folds × folds pixels are one pixel with as many channels, at least 1
-    width: int | None = (
-        None  # channels of the first convolution, at least 1; twice as many after every halving
-    )
+    width: int | None = None  # channels of the first convolution, at least 1; doubled by every halving
     halvings: int | None = None  # of the resolution before the blocks, at least 0
     blocks: int | None = None  # residual blocks, at least 1
     l2_steps: int = 200  # steps of training with squared errors before the other losses, at least 0
-    perceptual: str = "random"  # features of the perceptual loss: random, gradient, vgg or none
+    perceptual: str = "gradient"  # features of the perceptual loss: random, gradient, vgg or none
     perceptual_weight: float = 1.0  # of the perceptual loss beside the absolute error, at least 0
     symmetries: int = 4  # images of so many mirrored (4) and turned (8) scans are averaged; 1: none
     data_consistency: bool = False  # steps of the exact model after the network
