@@ -30,8 +30,8 @@ BEYOND = 14e-3
 """m that a corner of the field of view may lie off the calibration scene: half of its diagonal."""
 CALIBRATION, SECOND, CHOICE, TEST = range(4)
 """Branches of random numbers: scans of the calibration scene, of the second scene, noise to choose settings by, noise of the tables."""
-PHANTOMS = ("lambda", "forked")
-"""Of the tables; nothing was chosen with them in view."""
+PHANTOMS = ("lambda", "forked", "tree")
+"""Of the tables. The recipe was changed once after the first two had been measured; "tree" was drawn after the last change."""
 CHOOSING = ("ell", "spiral", "dots")
 """Settings are chosen on these, with noise of their own."""
 
@@ -56,7 +56,9 @@ def header(grid: Grid) -> Header:
 
 
 def phantom(name: str) -> phantoms.Phantom:
-    """Named phantoms, and "forked": a vessel that forks twice."""
+    """Named phantoms, and "forked", a vessel that forks twice, and "tree", one that forks three times."""
+    if name == "tree":
+        return phantoms.vessel_tree(np.random.default_rng(11), GRID, radius=0.8e-3, levels=3)
     if name == "forked":
         return phantoms.vessel_tree(np.random.default_rng(3), GRID, radius=0.8e-3, levels=2)
     return phantoms.named(name, GRID)

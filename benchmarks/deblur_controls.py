@@ -90,12 +90,12 @@ class Blur:
         """The mean of both images, times a gain."""
         return gain * self.images(signals).mean(1)
 
-    def wiener(self, signals: np.ndarray, noise: float) -> np.ndarray:
-        """Σ H̄_i Y_i / (Σ |H_i|² + noise · its largest value), negative values cut."""
+    def wiener(self, signals: np.ndarray, noise: float, gain: float) -> np.ndarray:
+        """gain · Σ H̄_i Y_i / (Σ |H_i|² + noise · its largest value), negative values cut."""
         power = (np.abs(self.transfer) ** 2).sum(0)
         wide = (fft.rfft2(self.images(signals), self.size) * self.transfer.conj()).sum(1)
         n = GRID.size[0]
-        return fft.irfft2(wide / (power + noise * power.max()), self.size)[:, :n, :n].clip(0)
+        return gain * fft.irfft2(wide / (power + noise * power.max()), self.size)[:, :n, :n].clip(0)
 
     def richardson_lucy(self, signals: np.ndarray, iterations: float) -> np.ndarray:
         """c ← c · Hᵀ(y / H c) / Hᵀ1 from a constant; negative images count as 0. Richardson 1972, Lucy 1974."""
@@ -104,7 +104,7 @@ class Blur:
         found = np.broadcast_to(
             images.sum((1, 2, 3), keepdims=True)[:, 0] / ones.sum((1, 2), keepdims=True), ones.shape
         )
-        floor = 1e-6 * images.max()
+        floor = 1e-6 * images.max((1, 2, 3), keepdims=True)
         for _ in range(int(iterations)):
             found = (
                 found * self.adjoint(images / self.forward(found).clip(floor)) / ones.clip(1e-6 * ones.max())
@@ -202,7 +202,7 @@ def exact(margin: int, folder: Path) -> System:
 
 ITERATIONS = (10, 20, 40, 80, 160)
 LAMBDAS = tuple(10.0 ** np.arange(-3.5, -1.4, 0.5))
-TV_STEPS, PROX_STEPS = 60, 5
+TV_STEPS, PROX_STEPS = 100, 5
 CONTROLS = (
     "raw mean, best gain",
     "Wiener",
@@ -224,7 +224,10 @@ def controls(bed: Bed, folder: Path) -> list[Control]:
     iterations, regularization = {"iterations": ITERATIONS}, {"regularization": LAMBDAS}
     choices: list[tuple[Callable[..., np.ndarray], Mapping[str, Sequence[float]]]] = [
         (blur.mean, {"gain": tuple(10.0 ** np.arange(5.5, 7.6, 0.1))}),
-        (blur.wiener, {"noise": tuple(10.0 ** np.arange(-4, 0.1, 0.25))}),
+        (
+            blur.wiener,
+            {"noise": tuple(10.0 ** np.arange(-4, 0.1, 0.25)), "gain": tuple(np.arange(0.8, 2.01, 0.1))},
+        ),
         (blur.richardson_lucy, iterations),
         (tv(blur.system(folder)), regularization),
         (inside.solve, iterations),

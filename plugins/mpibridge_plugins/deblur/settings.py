@@ -42,7 +42,7 @@ class DeblurSettings:
     perceptual: str = "gradient"  # features of the perceptual loss: random, gradient, vgg or none
     perceptual_weight: float = 1.0  # of the perceptual loss beside the absolute error, at least 0
     symmetries: int = 4  # images of so many mirrored (4) and turned (8) scans are averaged; 1: none
-    data_consistency: bool = False  # steps of the exact model after the network
+    data_consistency: bool = False  # then steps of the exact model; for phantoms within the field of view
     consistency_steps: int = 40  # of them, at least 1
     core_diameter: float = 25e-9  # of the tracer, m, above 0; for data consistency only
 
