@@ -27,6 +27,8 @@ PENALTY, RELAXATION = 10.0, 1.6
 TRUNCATED = 1.5
 """Times the rank that is asked for: smaller matrices are decomposed wholly, which is no slower."""
 TINY = 1e-30
+OF_FRAMES = ("y", "noise", "sigma", "missed", "scale")
+"""Fields of `Data` with one entry per frame."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ class Data:
 
     def repeated(self, n: int) -> Data:
         """Every frame n times in a row."""
-        names = ("y", "noise", "sigma", "missed", "scale")
-        return replace(self, **{name: getattr(self, name).repeat_interleave(n, 0) for name in names})
+        return replace(self, **{name: getattr(self, name).repeat_interleave(n, 0) for name in OF_FRAMES})
+
+    def frames(self, part: slice) -> Data:
+        """Some of the frames."""
+        return replace(self, **{name: getattr(self, name)[part] for name in OF_FRAMES})
 
     @property
     def variance(self) -> Tensor:
@@ -157,6 +162,30 @@ def model_of(matrix: Tensor, weights: Tensor, rank: int | None = None) -> Model:
     left, basis = (other, vectors) if tall else (vectors, other)
     unit = float(values[0]) if values[0] > TINY else 1.0
     return Model((values / unit).float(), left.float(), basis.float(), weights, unit)
+
+
+class LatestModel:
+    """The model of the system matrix that was asked for last: its decomposition takes longer than many frames."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Tensor, Model] | None = None
+
+    def of(self, problem: SpectralProblem) -> Model:
+        """`model_of` the problem, decomposed anew only for another matrix or other weights."""
+        matrix, weights = problem.operator.matrix, row_weights(problem)
+        known = self._known
+        if (
+            known is None
+            or not _is_same(known[0], matrix)
+            or not torch.allclose(known[1].weights, weights, rtol=1e-5)
+        ):
+            known = self._known = (matrix, model_of(matrix, weights))
+        return known[1]
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same numbers in memory: every conversion of an array makes a new tensor."""
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
 
 
 def _largest(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
