@@ -71,12 +71,12 @@ class Pairs:
 
     @classmethod
     def draw(cls, n: int, stream: str, distances: Sequence[float] = DISTANCES) -> Pairs:
-        """``n`` of every distance: anywhere round the centre, at any angle, one point with 50 to 100 % of the other."""
+        """``n`` of every distance: up to 0.5 mm from the centre along x and y, at any angle, one point with 50 to 100 % of the other."""
         generator = np.random.default_rng(SEEDS[stream])
         distance = np.repeat(distances, n) * 1e-3
         places, points, bars = [], [], []
         for d in distance:
-            center, angle = generator.uniform(-0.8e-3, 0.8e-3, 2), generator.uniform(0, np.pi)
+            center, angle = generator.uniform(-0.5e-3, 0.5e-3, 2), generator.uniform(0, np.pi)
             values = (generator.uniform(0.5, 1), 1.0)
             along = np.array([np.cos(angle), np.sin(angle)]) * d / 2
             places.append((center - along, center + along))

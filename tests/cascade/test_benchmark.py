@@ -35,14 +35,11 @@ def singular(bench):
     return data, (data.model.values[:, None] * data.model.basis.mT).double().numpy(), data.y.double().numpy()
 
 
-def test_nnls_is_that_of_the_normal_equations(bench, singular):
+def test_nnls_is_that_of_scipy(bench, singular):
     data, A, b = singular
-    found = bench[1].nnls(data, 1e-2).double().numpy()
-    for x, y in zip(found, b, strict=True):
-        gradient = A.T @ (A @ x - y) + 1e-2 * x
-        assert x.min() >= 0
-        np.testing.assert_allclose(gradient[x > 1e-6], 0, atol=1e-4)
-        assert gradient.min() > -1e-4
+    stacked = np.concatenate([A, 0.1 * np.eye(A.shape[1])])
+    exact = [nnls(stacked, np.pad(y, (0, A.shape[1])))[0] for y in b]
+    np.testing.assert_allclose(bench[1].nnls(data, 1e-2).numpy(), exact, atol=1e-5)
 
 
 def test_richardson_lucy_comes_to_the_same_minimum(bench, singular):
@@ -74,7 +71,7 @@ def test_tv_meets_the_conditions_of_a_minimum(bench, singular, monkeypatch):
     for _ in range(50):
         other = (x + 0.03 * torch.randn(x.shape, generator=rng, dtype=torch.float64)).clamp_min(0)
         assert (objective(other) > least - 1e-4).all()
-    unbent, exact = classical.tv(data, 1e-9, shape).numpy(), classical.nnls(data, 1e-12).numpy()
+    unbent, exact = classical.tv(data, 1e-9, shape).numpy(), classical.nnls(data, 1e-9).numpy()
     np.testing.assert_allclose(unbent @ A.T, exact @ A.T, atol=2e-2)
 
 

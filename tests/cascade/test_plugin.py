@@ -144,6 +144,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
         ({"loss": "l1"}, "loss must be full or mse, found 'l1'"),
         ({"stages": "both"}, "stages must be joint or apart"),
         ({"ssim_weight": -1.0}, "ssim_weight must be a number of at least 0, found -1.0"),
+        ({"model_error": 1.0}, "model_error must be a share from 0 to below 1, found 1.0"),
         ({"preliminary_weight": 0}, "both stages are supervised"),
     ],
 )

@@ -13,7 +13,7 @@ from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
 from mpibridge_plugins.cascade.losses import distance
 from mpibridge_plugins.cascade.network import LEVELS, TwoStages
 from mpibridge_plugins.cascade.settings import CascadeSettings
-from mpibridge_plugins.linear import LatestModel, data_of, require_single_image
+from mpibridge_plugins.linear import Data, LatestModel, data_of, require_single_image
 
 CHUNK = 64
 """Frames that go through the networks at once."""
@@ -49,7 +49,7 @@ class Cascade(TrainablePlugin[SpectralProblem]):
     def loss(self, problem: SpectralProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
         """`losses.distance` of the image and, weighted, of the preliminary one; both are divided by the peak of their truth."""
         _require_plane(problem)
-        data = data_of(problem, self._model.of(problem))
+        data = self._data(problem)
         answer = self.network(data, problem.grid.shape[1:])
         peak = target.amax((1, 2, 3))
         peak = torch.where(peak > 0, peak, 1.0)[:, None, None]
@@ -65,7 +65,7 @@ class Cascade(TrainablePlugin[SpectralProblem]):
         """Images without negative values. trace: ``preliminary`` (frame, z, y, x), what the first stage gives."""
         _require_plane(problem)
         shape, total = problem.grid.shape, len(problem.rows)
-        data = data_of(problem, self._model.of(problem))
+        data = self._data(problem)
         silent = (data.y == 0).all(1)  # no signal: no image
         scale = torch.where(silent[:, None], 0.0, data.scale)[:, :, None]
         preliminary, images = [], []
@@ -80,6 +80,9 @@ class Cascade(TrainablePlugin[SpectralProblem]):
             image=torch.cat(images).reshape(-1, *shape),
             trace={"preliminary": torch.cat(preliminary).reshape(-1, *shape)},
         )
+
+    def _data(self, problem: SpectralProblem) -> Data:
+        return data_of(problem, self._model.of(problem), self.settings.model_error)
 
 
 def _require_plane(problem: SpectralProblem) -> None:

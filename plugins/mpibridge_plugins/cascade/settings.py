@@ -18,6 +18,7 @@ class CascadeSettings:
 
     width: int = 48  # channels of the networks at half resolution, an even number of at least 2
     loss: str = "full"  # full (squares, absolute values, SSIM, uniformity) or mse (squares alone)
+    model_error: float = 0.0  # of the system matrix, as a share of the data; adds to the noise; below 1
     stages: str = "joint"  # joint: the image's loss trains both stages; apart: each stage has its own loss
     absolute_weight: float = 0.2  # full: of the absolute error, at least 0
     ssim_weight: float = 0.1  # full: of 1 − SSIM, at least 0
@@ -35,5 +36,8 @@ class CascadeSettings:
             value = getattr(self, name)
             if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value) or value < 0:
                 raise SettingsError(f"{name} must be a number of at least 0, found {value!r}")
+        error = self.model_error
+        if not isinstance(error, Real) or isinstance(error, bool) or not 0 <= error < 1:
+            raise SettingsError(f"model_error must be a share from 0 to below 1, found {error!r}")
         if self.preliminary_weight == 0:
             raise SettingsError("preliminary_weight must be above 0, found 0: both stages are supervised")
