@@ -13,7 +13,7 @@ from mpibridge import simulate
 from mpibridge.calibration import select_rows
 from mpibridge.metrics import dip
 from mpibridge.metrics.resolution import profile
-from mpibridge.model import GRID_DIMS
+from mpibridge.model import GRID_DIMS, Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import SpectralProblem
 from mpibridge.problems import system_matrix_operator
@@ -34,7 +34,7 @@ HELD_OUT = ("blobs", "vessels")
 OTHERS = ("points", "dots", "tubes", "cells", "shapes", "tumours", "spirals", "rings", "bars")
 PAIRS = {f"pairs and bars {i}": phantoms.pairs_and_bars for i in (1, 2, 3)}
 """Three names, three shares: families are drawn equally often."""
-DISTANCES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)
+DISTANCES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8, 1.0)
 """mm between the centres of two points."""
 RESOLVED = 0.8
 """A dip up to here is a valley (Rayleigh: 0.81)."""
@@ -111,6 +111,17 @@ class Raster:
         ]
         return self._scanned(np.concatenate(images), snr, SEEDS[stream])
 
+    def told_apart(self, drawn: Pairs, snr: float) -> np.ndarray:
+        """Distance (pair,) of every pair's signal from the nearest multiple of its bar's, in standard deviations of the noise.
+
+        An observer who knows place, angle and shape of both, and misses 5 % of the bars, sees Φ(distance − 1.64) of the pairs.
+        """
+        points, bars = (
+            self._signal(render(phantoms_, self._fine, 12)) for phantoms_ in (drawn.points, drawn.bars)
+        )
+        share = (points * bars.conj()).real.sum(1) / (np.abs(bars) ** 2).sum(1)
+        return np.linalg.norm(points - share[:, None] * bars, axis=1) / (self.sigma(snr) / np.sqrt(2))
+
     def _scanned(self, fine: np.ndarray, snr: float, seed: int) -> Scans:
         clean, sigma = self._signal(fine), self.sigma(snr)
         normal = np.random.default_rng(seed).standard_normal((*clean.shape, 2))
@@ -130,7 +141,7 @@ class Raster:
         return fine.reshape(len(fine), -1) @ self.forward.T
 
     @property
-    def _fine(self):
+    def _fine(self) -> Grid:
         return finer_grid(self.operator.grid, FINER)
 
 

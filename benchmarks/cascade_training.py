@@ -68,10 +68,10 @@ RUNS: Mapping[str, Run] = {
         for name, settings in VARIANTS.items()
     },
     "narrowband": Run(
-        training_data, replace(ALIKE, steps=3500, learning_rate=1.5e-3), starts_from="full-joint"
+        training_data, replace(ALIKE, steps=2000, learning_rate=1.5e-3), starts_from="full-joint"
     ),
-    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=2000, batch=32), preprocessing=score.SELECTION),
-    "encoding-array": Run(measured, replace(ALIKE, steps=1500, batch=32), {"width": 32, "model_error": 0.03}),
+    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=1200, batch=32), preprocessing=score.SELECTION),
+    "encoding-array": Run(measured, replace(ALIKE, steps=800, batch=32), {"width": 32, "model_error": 0.03}),
 }
 
 

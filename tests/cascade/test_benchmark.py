@@ -45,10 +45,10 @@ def test_nnls_is_that_of_scipy(bench, singular):
 def test_richardson_lucy_comes_to_the_same_minimum(bench, singular):
     data, A, b = singular
     objective = []
-    for x in bench[1].richardson_lucy(data, (1, 3, 10, 100, 1000, 5000)):
+    for x in bench[1].richardson_lucy(data, (1, 10, 100, 1000)):
         assert x.min() >= 0
         objective.append(((x.double().numpy() @ A.T - b) ** 2).sum(1))
-    assert (np.diff(objective, axis=0) < 1e-6).all()  # every update goes down
+    assert (np.diff(objective, axis=0) < 1e-6).all()
     exact = [nnls(A, y)[1] ** 2 for y in b]
     np.testing.assert_allclose(objective[-1], exact, atol=1e-2 * (b**2).sum() / len(b))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from mpibridge_plugins.linear import data_of, model_of
+from mpibridge_plugins.linear import LatestModel, data_of, model_of
 from tests.score.examples import modelled, problem
 
 
@@ -226,3 +226,16 @@ def test_of_large_matrices_the_largest_singular_values_are_found():
     assert part.unit == pytest.approx(whole.unit, rel=1e-4)
     overlap = (part.basis[:, :20].mT @ whole.basis[:, :20]).square().sum(1)
     torch.testing.assert_close(overlap, torch.ones(20), rtol=0, atol=0.02)
+
+
+def test_a_matrix_is_decomposed_once_for_all_its_frames():
+    known = LatestModel()
+    p = problem()
+    first = known.of(p)
+    assert known.of(replace(p, rows=2 * p.rows, noise=2 * p.noise)) is first
+    alike = replace(p, operator=replace(p.operator, matrix=p.operator.matrix.detach()))
+    assert known.of(alike) is first  # the same numbers in memory
+    assert known.of(replace(p, operator=replace(p.operator, matrix=p.operator.matrix.clone()))) is not first
+    first = known.of(p)
+    other = torch.linspace(1, 2, len(p.noise))
+    assert known.of(replace(p, noise=other)) is not first
