@@ -24,7 +24,7 @@ import score
 import typer
 from card import DPI, put, table
 from cascade_bed import LEVELS, Pairs, Raster, raster
-from cascade_methods import chosen, fidelity, resolution
+from cascade_methods import Cascade, chosen, fidelity, resolution
 from cascade_pictures import figures_1_and_2, measured, rates_picture
 from cascade_tables import (
     SHIPPED,
@@ -36,7 +36,7 @@ from cascade_tables import (
     resolution_table,
     settings_table,
 )
-from cascade_training import VARIANTS
+from cascade_training import VARIANTS, finished
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -116,10 +116,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     part = Parts(out, None if only is None else set(only.split(",")))
     made, drawn = raster(), Pairs.draw(pairs, "test")
-    weights = {SHIPPED: runs / "narrowband/weights.safetensors"}
-    weights |= {
-        ablated(name): path for name in VARIANTS if (path := runs / name / "weights.safetensors").exists()
-    }
+    names = {SHIPPED: "narrowband", **{ablated(name): name for name in VARIANTS}}
+    weights = {label: Cascade(path) for label, name in names.items() if (path := finished(runs / name))}
     sections: dict[str, str] = {}
 
     def pictured(name: str, figure: plt.Figure) -> None:
@@ -154,7 +152,7 @@ def main(
         name = f"figures-{snr:g}"
         shown = {k: v for k, v in weights.items() if "apart" not in k}
 
-        def both(snr: float = snr, shown: Mapping[str, Path] = shown) -> str:
+        def both(snr: float = snr, shown: Mapping[str, Cascade] = shown) -> str:
             for i, figure in enumerate(figures_1_and_2(made, snr, settings[snr], shown), 1):
                 pictured(f"figure-{i}-{snr:g}dB", figure)
             return ""
@@ -163,7 +161,7 @@ def main(
     folder = encoding_array.folder(measured_data)
     parts: dict[str, Callable[[], str]] = {
         "noise": lambda: noise_table(made, drawn, weights[SHIPPED]),
-        "speed": lambda: speed_table(made, drawn, weights[SHIPPED]),
+        "speed": lambda: speed_table(made, drawn, weights[SHIPPED].path),
         "lissajous": lambda: lissajous(runs / "openmpi-2d", out, n),
     }
     if folder is not None:

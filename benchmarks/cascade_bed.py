@@ -26,6 +26,7 @@ from mpibridge.training.data import SOURCE, random
 from mpibridge.training.simulated import forward_matrix
 
 PRESET, FINER = "narrowband", 4
+GRID = preset(PRESET).grid
 REFERENCE = phantoms.pair(0.4e-3)
 """Two discs of 0.2 mm with concentration 1: an SNR is that of their signal, the noise the same for every phantom."""
 LEVELS = (35.0, 45.0)
@@ -156,7 +157,7 @@ def raster() -> Raster:
 
 def labelled(image: np.ndarray) -> xr.DataArray:
     """An image (z, y, x) with positions."""
-    return xr.DataArray(image, preset(PRESET).grid.coordinates(), GRID_DIMS)
+    return xr.DataArray(image, GRID.coordinates(), GRID_DIMS)
 
 
 def dips(images: np.ndarray, places: np.ndarray) -> np.ndarray:

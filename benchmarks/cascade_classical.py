@@ -15,10 +15,12 @@ from torch import Tensor
 
 from mpibridge.device import to_device
 from mpibridge.plugin import SpectralProblem
-from mpibridge_plugins.linear import Data, data_of, model_of, row_weights
+from mpibridge_plugins.linear import Data, LatestModel, data_of
 
 SMALLEST = 2e-4
 """Singular values below this share of the largest are left out: they are those of the calibration's noise."""
+MODEL = LatestModel()
+"""Of the system matrix at hand: its decomposition takes seconds."""
 PENALTY, RELAXATION, ITERATIONS = 1e-4, 1.6, 300
 """Of ADMM: the objective of TV ends within about 2 % of its minimum."""
 
@@ -26,7 +28,7 @@ PENALTY, RELAXATION, ITERATIONS = 1e-4, 1.6, 300
 def data(problem: SpectralProblem) -> Data:
     """The frames in singular coordinates, without the smallest."""
     given = to_device(problem, "cpu", tensors=True)
-    found = data_of(given, model_of(given.operator.matrix, row_weights(given)))
+    found = data_of(given, MODEL.of(given))
     keep = int((found.model.values > SMALLEST).sum())
     model = found.model
     cut = type(model)(
@@ -192,7 +194,7 @@ def decades(first: float, last: float, per_decade: int = 2) -> tuple[float, ...]
 
 CLASSICAL = {
     "Tikhonov": Classical({"λ": decades(-8, -2)}, _tikhonov),
-    "NNLS": Classical({"λ": decades(-8, -3)}, _nnls),
+    "NNLS": Classical({"λ": decades(-8, -3, 1)}, _nnls),
     "Richardson–Lucy": Classical({"iterations": (10, 30, 100, 200, 400, 800, 1600)}, _richardson_lucy),
-    "TV": Classical({"λ": decades(-8, -3)}, _tv),
+    "TV": Classical({"λ": decades(-8, -3, 1)}, _tv),
 }

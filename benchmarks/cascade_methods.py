@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,24 @@ from mpibridge.progress import silent
 
 CHOOSING = (0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 """mm: distances that settings are chosen on, as many pairs of each as `N_PAIRS`."""
-N_PAIRS, N_IMAGES = 6, 6
+N_PAIRS, N_IMAGES = 4, 3
 """Pairs of every distance, and images of every family of training, for choosing."""
 PURPOSES = ("resolution", "images")
 
 
-@dataclass(frozen=True)
 class Cascade:
-    """The plugin with weights."""
+    """The plugin with weights. It keeps the decomposition of the last system matrix."""
 
-    path: Path
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._method: Any = None
 
     def run(self, problem: SpectralProblem) -> Result:
-        method = trained.build_method(registry.load("cascade"), {}, problem, trained.read(self.path))
-        return execute(method, problem, generator=np.random.default_rng(0), report=silent)
+        if self._method is None:
+            self._method = trained.build_method(
+                registry.load("cascade"), {}, problem, trained.read(self.path)
+            )
+        return execute(self._method, problem, generator=np.random.default_rng(0), report=silent)
 
 
 def chosen(made: Raster, snr: float) -> dict[str, Any]:
@@ -68,15 +71,15 @@ def chosen(made: Raster, snr: float) -> dict[str, Any]:
 
 
 def every(
-    problem: SpectralProblem, settings: Mapping[str, Any], weights: Mapping[str, Path], purpose: str
+    problem: SpectralProblem, settings: Mapping[str, Any], weights: Mapping[str, Cascade], purpose: str
 ) -> dict[str, np.ndarray]:
     """Images (frame, z, y, x) of all methods by name."""
     images = {name: CLASSICAL[name].best(problem, settings[name]["best"][purpose]) for name in CLASSICAL}
-    return images | {name: Cascade(path).run(problem).image for name, path in weights.items()}
+    return images | {name: method.run(problem).image for name, method in weights.items()}
 
 
 def resolution(
-    made: Raster, drawn: Pairs, snr: float, settings: Mapping[str, Any], weights: Mapping[str, Path]
+    made: Raster, drawn: Pairs, snr: float, settings: Mapping[str, Any], weights: Mapping[str, Cascade]
 ) -> dict[str, Any]:
     """Dips of pairs and of their bars, by method and, last, of the true images."""
     seed = SEEDS["test"]
@@ -93,7 +96,7 @@ def resolution(
 
 
 def fidelity(
-    made: Raster, snr: float, n: int, settings: Mapping[str, Any], weights: Mapping[str, Path]
+    made: Raster, snr: float, n: int, settings: Mapping[str, Any], weights: Mapping[str, Cascade]
 ) -> dict[str, Any]:
     """PSNR of blobs and vessels, ``n`` of each, and the coefficient of variation inside dots, by method."""
     scans = made.families(HELD_OUT, n, snr, "test")

@@ -37,7 +37,7 @@ def along_x() -> Pairs:
 
 
 def figures_1_and_2(
-    made: Raster, snr: float, settings: Mapping[str, Any], weights: Mapping[str, Path]
+    made: Raster, snr: float, settings: Mapping[str, Any], weights: Mapping[str, Cascade]
 ) -> tuple[plt.Figure, plt.Figure]:
     """Images of pairs and of their bars by every method, and the profiles through the points (figures 1 and 2 of the seed)."""
     drawn = along_x()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,12 +81,11 @@ def intervals_table(results: Mapping[float, Mapping[str, Any]], distance: np.nda
     return table(rows)
 
 
-def noise_table(made: Raster, drawn: Pairs, weights: Path) -> str:
+def noise_table(made: Raster, drawn: Pairs, method: Cascade) -> str:
     """At which noise which separation is resolved by the weights that are shipped, and by an observer who knows both alternatives."""
     rows, seed = [], SEEDS["test"] + 10
     for snr in NOISES:
         points, bars = made.scans(drawn.points, snr, seed), made.scans(drawn.bars, snr, seed + 1)
-        method = Cascade(weights)
         found = {
             "pairs": dips(method.run(points.problem).image, drawn.places),
             "bars": valleys(method.run(bars.problem).image, drawn.places),

@@ -21,6 +21,7 @@ import typer
 from cascade_bed import training_data
 
 import mpibridge as mb
+from mpibridge import weights as trained
 from mpibridge.errors import MPIBridgeError
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.training import CORRECTED, Simulated, Training
@@ -48,6 +49,12 @@ class Run:
     starts_from: str | None = None
 
 
+def finished(folder: Path) -> Path | None:
+    """The weights of a run, None if it has not come to its end."""
+    path = folder / trained.FILE_NAME
+    return path if path.exists() and "frames" in trained.read(path).header.metrics else None
+
+
 def openmpi() -> Data:
     return Simulated("openmpi-2d", families=score.FAMILIES, snr=(10.0, 30.0))
 
@@ -70,8 +77,8 @@ RUNS: Mapping[str, Run] = {
     "narrowband": Run(
         training_data, replace(ALIKE, steps=2000, learning_rate=1.5e-3), starts_from="full-joint"
     ),
-    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=1200, batch=32), preprocessing=score.SELECTION),
-    "encoding-array": Run(measured, replace(ALIKE, steps=800, batch=32), {"width": 32, "model_error": 0.03}),
+    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=600, batch=32), preprocessing=score.SELECTION),
+    "encoding-array": Run(measured, replace(ALIKE, steps=400, batch=32), {"width": 32, "model_error": 0.03}),
 }
 
 

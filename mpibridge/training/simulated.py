@@ -185,7 +185,9 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
     if deviation is not None and not deviation.any():
         deviation = None
     if forward is not None:
-        forward = np.asfortranarray(forward)  # its transpose is what images are multiplied with, batch by batch
+        forward = np.asfortranarray(
+            forward
+        )  # its transpose is what images are multiplied with, batch by batch
 
     def stream(families: Families, snr: Range, generator: np.random.Generator, size: int) -> Iterator[Pair]:
         return spectral_pairs(
