@@ -35,6 +35,7 @@ from cascade_tables import (
     noise_table,
     resolution_table,
     settings_table,
+    weights_table,
 )
 from cascade_training import VARIANTS, finished
 from rich.console import Console
@@ -65,7 +66,6 @@ def speed_table(made: Raster, drawn: Pairs, weights: Path) -> str:
             execute(method, part, generator=np.random.default_rng(0), report=silent)
             seconds.append(time.perf_counter() - started)
         row[f"ms/image, {n} at once"] = f"{1e3 * min(seconds[1:]) / n:.2g}"
-    row["weights (MB)"] = f"{weights.stat().st_size / 1e6:.1f}"
     return table([row])
 
 
@@ -118,7 +118,9 @@ def main(
     made, drawn = raster(), Pairs.draw(pairs, "test")
     names = {SHIPPED: "narrowband", **{ablated(name): name for name in VARIANTS}}
     weights = {label: Cascade(path) for label, name in names.items() if (path := finished(runs / name))}
-    sections: dict[str, str] = {}
+    others = {name: path for name in ("openmpi-2d", "encoding-array") if (path := finished(runs / name))}
+    paths = {name: method.path for name, method in weights.items()} | others
+    sections = {"weights": weights_table(paths)}
 
     def pictured(name: str, figure: plt.Figure) -> None:
         figure.savefig(out / f"cascade-{name}.png", dpi=DPI)
@@ -162,12 +164,13 @@ def main(
     parts: dict[str, Callable[[], str]] = {
         "noise": lambda: noise_table(made, drawn, weights[SHIPPED]),
         "speed": lambda: speed_table(made, drawn, weights[SHIPPED].path),
-        "lissajous": lambda: lissajous(runs / "openmpi-2d", out, n),
     }
-    if folder is not None:
+    if "openmpi-2d" in others:
+        parts["lissajous"] = lambda: lissajous(others["openmpi-2d"], out, n)
+    if folder is not None and "encoding-array" in others:
 
         def of_measured() -> str:
-            figure, rows = measured(folder, runs / "encoding-array")
+            figure, rows = measured(folder, others["encoding-array"])
             pictured("measured", figure)
             return table(rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from cascade_methods import PURPOSES, Cascade
 from cascade_training import ABLATION, VARIANTS
 from scipy.special import ndtr, ndtri
 
+from mpibridge import weights as trained
 from mpibridge.metrics import bootstrap
 
 SUCCESS, WHOLE = 0.9, 0.95
@@ -166,6 +168,27 @@ def ablation_table(
 
 def ablated(name: str) -> str:
     return f"{SHIPPED}, {name.replace('-', ', ')}, {ABLATION} steps"
+
+
+def weights_table(weights: Mapping[str, Path]) -> str:
+    """What weights were trained with, as their headers tell."""
+    rows = []
+    for name, path in weights.items():
+        header = trained.read(path).header
+        said, data = header.training, header.data
+        rows.append(
+            {
+                "weights": name,
+                "loss, stages": f"{header.settings['loss']}, {header.settings['stages']}",
+                "steps × frames": f"{said['steps']} × {said['batch']}",
+                "learning rate": f"{said['learning_rate']:g}",
+                "SNR in training (dB)": "{:g} to {:g}".format(*data["snr"]),
+                "started from": said["started_from"] or "the beginning",
+                "seconds": f"{said['seconds']:.0f}",
+                "size (MB)": f"{path.stat().st_size / 1e6:.1f}",
+            }
+        )
+    return table(rows)
 
 
 def settings_table(settings: Mapping[float, Mapping[str, Any]]) -> str:

@@ -1,7 +1,8 @@
 """Train `cascade`: the weights that are shipped, those of the ablation, and those for the encoding array.
 
-    python benchmarks/cascade_training.py --out runs/cascade --only narrowband,openmpi-2d   # those that are shipped
-    python benchmarks/cascade_training.py --out runs/cascade                                # all of `RUNS`
+    python benchmarks/cascade_training.py --out runs/cascade                     # all of `RUNS`
+    python benchmarks/cascade_training.py --out runs/cascade --only openmpi-2d --steps 300
+    python benchmarks/cascade_training.py --out runs/cascade --only narrowband --steps 2000 --weights runs/cascade/full-joint
 
 Every run has a folder of its name; one that is finished is not trained again, one that was killed goes on. OMP_NUM_THREADS=1 is best on a
 CPU that others use, too.
@@ -40,13 +41,12 @@ ALIKE = Training(batch=16, learning_rate=2e-3, validate_every=100, average=0.998
 
 @dataclass(frozen=True)
 class Run:
-    """data: called when it is needed. starts_from: the run whose weights it goes on from."""
+    """data: called when it is needed."""
 
     data: Callable[[], Data]
     training: Training
     settings: Mapping[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing = CORRECTED
-    starts_from: str | None = None
 
 
 def finished(folder: Path) -> Path | None:
@@ -74,17 +74,19 @@ RUNS: Mapping[str, Run] = {
         name: Run(training_data, replace(ALIKE, steps=ABLATION), settings)
         for name, settings in VARIANTS.items()
     },
-    "narrowband": Run(
-        training_data, replace(ALIKE, steps=2000, learning_rate=1.5e-3), starts_from="full-joint"
-    ),
-    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=600, batch=32), preprocessing=score.SELECTION),
-    "encoding-array": Run(measured, replace(ALIKE, steps=400, batch=32), {"width": 32, "model_error": 0.03}),
+    "narrowband": Run(training_data, replace(ALIKE, steps=8000)),
+    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=6000, batch=32), preprocessing=score.SELECTION),
+    "encoding-array": Run(measured, replace(ALIKE, steps=2000, batch=32), {"width": 32, "model_error": 0.03}),
 }
 
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of the runs; those that stopped go on")],
     only: Annotated[str | None, typer.Option(help="names, separated by commas")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="updates of the weights; default: those of `RUNS`")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="start from these")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0")] = "cpu",
 ) -> None:
     """Train what is not trained yet."""
@@ -101,9 +103,9 @@ def main(
             "cascade",
             data=run.data(),
             out=out / name,
-            training=run.training,
+            training=run.training if steps is None else replace(run.training, steps=steps),
             preprocessing=run.preprocessing,
-            weights=None if run.starts_from is None else out / run.starts_from,
+            weights=weights,
             device=device,
             progress=report,
             **run.settings,
