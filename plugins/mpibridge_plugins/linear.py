@@ -226,6 +226,9 @@ def row_weights(problem: SpectralProblem) -> Tensor:
     if not _is_known(problem.noise):
         return torch.ones(problem.rows.shape[1], device=problem.rows.device)
     deviation = torch.atleast_2d(problem.noise).double()
+    heard = (problem.rows != 0).any(1)
+    if len(deviation) == len(heard) and heard.any():
+        deviation = deviation[heard]  # an empty phantom without noise says nothing of the others'
     shapes = deviation / deviation.mean(1, keepdim=True).clamp_min(TINY)
     if not torch.allclose(shapes, shapes[:1].expand_as(shapes), rtol=1e-3, atol=1e-6):
         raise SettingsError(

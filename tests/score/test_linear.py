@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from mpibridge_plugins.linear import LatestModel, data_of, model_of
+from mpibridge.errors import SettingsError
+from mpibridge_plugins.linear import LatestModel, data_of, model_of, row_weights
 from tests.score.examples import modelled, problem
 
 
@@ -239,3 +240,15 @@ def test_a_matrix_is_decomposed_once_for_all_its_frames():
     first = known.of(p)
     other = torch.linspace(1, 2, len(p.noise))
     assert known.of(replace(p, noise=other)) is not first
+
+
+def test_a_frame_of_nothing_does_not_decide_on_the_weights():
+    p = problem()
+    noise = torch.linspace(1, 2, 30).repeat(3, 1)
+    noise[1] = 0
+    rows = p.rows.clone()
+    rows[1] = 0
+    expected = row_weights(replace(p, noise=noise[0]))
+    torch.testing.assert_close(row_weights(replace(p, rows=rows, noise=noise)), expected)
+    with pytest.raises(SettingsError, match="differ by one factor per frame"):
+        row_weights(replace(p, noise=noise))
