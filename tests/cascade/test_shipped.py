@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import mpibridge as mb
 from mpibridge import protocol, simulate, weights
@@ -9,6 +10,7 @@ from mpibridge.metrics import dip
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.protocol import Method
 from mpibridge.simulate import phantoms
+from mpibridge.simulate.presets import preset
 from mpibridge.training import Simulated
 
 DISTANCE = 0.7e-3
@@ -44,15 +46,19 @@ def test_a_narrowband_scan_shows_two_points_as_two_and_their_bar_as_one():
     noise = simulate.Noise(level=4e-10, background=4e-9, drift=0.0)
     calibration = simulate.calibration("narrowband", generator=np.random.default_rng(3))
     ends = [(sign * DISTANCE / 2 + 3e-5, 2e-5) for sign in (-1, 1)]
-    found = []
-    for make in (phantoms.pair, phantoms.bar_like_pair):
-        drawn = make(DISTANCE, center=(3e-5, 2e-5))
-        scan = simulate.scan(
-            drawn, "narrowband", generator=np.random.default_rng(4), noise=noise, n_frames=1, n_background=4
-        )
-        image = mb.reconstruct(scan, plugin="cascade", system_matrix=calibration)
-        found.append(dip(image, *ends))
-    assert found[0] < 0.5 < 0.7 < found[1]
+    drawn = [
+        make(DISTANCE, center=(3e-5, 2e-5)).rendered(preset("narrowband").grid, 4)
+        for make in (phantoms.pair, phantoms.bar_like_pair)
+    ]
+    scan = simulate.scan(
+        xr.concat(drawn, "frame", combine_attrs="override"),
+        "narrowband",
+        generator=np.random.default_rng(4),
+        noise=noise,
+    )
+    image = mb.reconstruct(scan, plugin="cascade", system_matrix=calibration)
+    points, bar = (dip(image.isel(frame=frame), *ends) for frame in range(2))
+    assert points < 0.5 < 0.7 < bar
 
 
 def test_lissajous_scans_come_out_better_than_by_tuned_kaczmarz():
