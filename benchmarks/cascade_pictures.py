@@ -101,7 +101,13 @@ def figures_1_and_2(
 def rates_picture(results: Mapping[float, Mapping[str, Any]], distance: np.ndarray) -> plt.Figure:
     """Shares of resolved pairs and of whole bars over the distance, a column per noise level."""
     figure, axes = plt.subplots(
-        2, len(results), figsize=(4.6 * len(results), 5.2), sharex=True, sharey=True, layout="constrained"
+        2,
+        len(results),
+        figsize=(4.6 * len(results), 5.2),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     shown = np.unique(distance)
     for column, (snr, methods) in zip(axes.T, results.items(), strict=True):
