@@ -13,7 +13,7 @@ from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
 from mpibridge_plugins.cascade.losses import distance
 from mpibridge_plugins.cascade.network import LEVELS, TwoStages
 from mpibridge_plugins.cascade.settings import CascadeSettings
-from mpibridge_plugins.linear import Data, LatestModel, data_of, require_single_image
+from mpibridge_plugins.linear import LatestModel, data_of, require_single_image
 
 CHUNK = 64
 """Frames that go through the networks at once."""
@@ -34,12 +34,13 @@ class Cascade(TrainablePlugin[SpectralProblem]):
 
     def __init__(self, settings: Any = None) -> None:
         super().__init__(settings)
-        self._model = LatestModel()
+        # Frames differ by rounding in the shape of their noise: training keeps to the model of its example, so that it goes on
+        # after a kill to the same bits, and an image is that of its own problem whatever the network was built for.
+        self._of_training, self._model = LatestModel(), LatestModel()
 
     def build_network(self, problem: SpectralProblem) -> TwoStages:
         _require_plane(problem)
-        # Now, of the example: what training goes on with after a kill is the same to the last bit.
-        self._model.of(problem)
+        self._of_training.of(problem)
         return TwoStages(self.settings.width, detached=self.settings.stages == "apart")
 
     def bytes_per_frame(self, problem: SpectralProblem) -> int:
@@ -49,7 +50,7 @@ class Cascade(TrainablePlugin[SpectralProblem]):
     def loss(self, problem: SpectralProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
         """`losses.distance` of the image and, weighted, of the preliminary one; both are divided by the peak of their truth."""
         _require_plane(problem)
-        data = self._data(problem)
+        data = data_of(problem, self._of_training.of(problem), self.settings.model_error)
         answer = self.network(data, problem.grid.shape[1:])
         peak = target.amax((1, 2, 3))
         peak = torch.where(peak > 0, peak, 1.0)[:, None, None]
@@ -65,7 +66,7 @@ class Cascade(TrainablePlugin[SpectralProblem]):
         """Images without negative values. trace: ``preliminary`` (frame, z, y, x), what the first stage gives."""
         _require_plane(problem)
         shape, total = problem.grid.shape, len(problem.rows)
-        data = self._data(problem)
+        data = data_of(problem, self._model.of(problem), self.settings.model_error)
         silent = (data.y == 0).all(1)  # no signal: no image
         scale = torch.where(silent[:, None], 0.0, data.scale)[:, :, None]
         preliminary, images = [], []
@@ -80,9 +81,6 @@ class Cascade(TrainablePlugin[SpectralProblem]):
             image=torch.cat(images).reshape(-1, *shape),
             trace={"preliminary": torch.cat(preliminary).reshape(-1, *shape)},
         )
-
-    def _data(self, problem: SpectralProblem) -> Data:
-        return data_of(problem, self._model.of(problem), self.settings.model_error)
 
 
 def _require_plane(problem: SpectralProblem) -> None:
