@@ -52,8 +52,11 @@ class OnImages(nn.Module):
     strength: Tensor
     gain: Tensor
 
-    def __init__(self, images: Callable[[Tensor], Tensor], channels: int, width: int) -> None:
+    def __init__(
+        self, images: Callable[[Tensor], Tensor], channels: int, width: int, trajectory: Any
+    ) -> None:
         super().__init__()
+        self.register_buffer("trajectory", torch.as_tensor(trajectory), persistent=False)
         self.images, self.n = images, 1
         self.refine = Refiner(channels, width)
         self.register_buffer("strength", torch.ones(channels))
@@ -121,7 +124,7 @@ class Shuffled(nn.Module):
 
     def __init__(self, network: Any, n_samples: int) -> None:
         super().__init__()
-        self.network, self.n = network, network.n
+        self.network, self.n, self.trajectory = network, network.n, network.trajectory
         self.register_buffer("order", torch.from_numpy(order_of_samples(n_samples)))
 
     def forward(self, waveform: Tensor) -> Answer:
@@ -139,10 +142,10 @@ def control(name: str, example: Any) -> TrainablePlugin[Any]:
     torch.manual_seed(0)
     width = method.settings.width
     if name == "ridge":
-        method.network = OnImages(ridge_images(), len(LAMBDAS), width)
+        method.network = OnImages(ridge_images(), len(LAMBDAS), width, example.trajectory)
     elif name == "xspace":
         images, channels = xspace_images()
-        method.network = OnImages(images, channels, width)
+        method.network = OnImages(images, channels, width, example.trajectory)
     else:
         method.network = build_network(method, example)
         if name == "shuffled":

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from mpibridge import protocol, registry
 from mpibridge import weights as trained
 from mpibridge.execution import build_network, execute
-from mpibridge.metrics import bootstrap, nrmse, per_image, psnr, ssim
+from mpibridge.metrics import bootstrap, nrmse, per_image, ssim
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import SpectralProblem, WaveformProblem, make_settings
 from mpibridge.progress import silent
@@ -89,15 +89,21 @@ class Kaczmarz:
         return execute(method, spectral, generator=np.random.default_rng(0), report=silent).image
 
     def at(self, snr: float) -> tuple[Images, Mapping[str, Any]]:
-        """The method with the settings of highest mean PSNR at an SNR in dB, and these."""
+        """The method with the settings of highest mean SSIM at an SNR in dB, these, and which of them end their range."""
         noisy = self.tuning.at(snr)
 
         def score(settings: Mapping[str, Any]) -> float:
-            return float(per_image(psnr, self._images(noisy, settings), self.tuning.truth).mean())
+            return float(per_image(ssim, self._images(noisy, settings), self.tuning.truth).mean())
 
-        grid = {"iterations": (3, 10, 30, 100), "regularization": (1e-3, 1e-2, 1e-1, 1.0)}
+        grid = {
+            "iterations": (300, 1000, 3000),
+            "regularization": (3e-2, 1e-1, 3e-1, 1.0),
+        }
         found = protocol.tune(replace(protocol.BASELINES["kaczmarz"], grid=grid), score)
-        return lambda waveform: self._images(waveform, found.settings), found.settings
+        return lambda waveform: self._images(waveform, found.settings), {
+            **found.settings,
+            "at_edge": found.at_edge,
+        }
 
 
 def xspace() -> Images:
@@ -121,11 +127,15 @@ def figures(images: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
     return {name: 100 * per_image(metric, images, truth) for name, metric in METRICS.items()}
 
 
-def row(images: np.ndarray, truth: np.ndarray, *, intervals: bool = True) -> dict[str, str]:
-    """Means over images with 95 % bootstrap intervals, as cells of a table."""
+def row(images: np.ndarray, truth: np.ndarray, *, moves: int = 1, intervals: bool = True) -> dict[str, str]:
+    """Means over images with 95 % bootstrap intervals, as cells of a table.
+
+    moves: images of one original in a row, which count as one in the interval.
+    """
     cells = {}
     for name, values in figures(images, truth).items():
-        mean, low, high = bootstrap(values, generator=np.random.default_rng(0), n=2000)
+        originals = values[: len(values) // moves * moves].reshape(-1, moves).mean(1)
+        mean, low, high = bootstrap(originals, generator=np.random.default_rng(0), n=2000)
         cells[name] = f"{mean:.2f}" + (f" [{low:.2f}, {high:.2f}]" if intervals else "")
     return cells
 

@@ -99,24 +99,39 @@ class Bed:
 
 def bed() -> Bed:
     source = scanner()
-    calibration = simulate.calibration(source, generator=np.random.default_rng(0))
-    rows = select_rows(calibration, ROWS)
-    operator = system_matrix_operator(calibration, rows, ROWS)
-    fine = forward_matrix(source, calibration, rows, ROWS, operator.grid, FINER)
-    deviation = background_deviation(calibration, rows, ROWS)
-    weights = row_weights(operator, rows, calibration, None, ROWS)
-    assert weights is not None
-    assert deviation is not None
+    grid = source.grid
     generator = np.random.default_rng(SEED_OF_FAMILIES)
     families = {
-        family: phantoms.draw(family, generator, operator.grid)
+        family: phantoms.draw(family, generator, grid)
         for family in ("tubes", "vessels", "dots", "rings", "bars", "shapes")
     }
-    named = {name: phantoms.named(name, operator.grid) for name in ("spiral", "cone", "lambda")}
+    named = {name: phantoms.named(name, grid) for name in ("spiral", "cone", "lambda")}
     truth = {}
     for name, phantom in {**named, **families}.items():
-        image = phantom.on(finer_grid(operator.grid, FINER), 3).values
+        image = phantom.on(finer_grid(grid, FINER), 3).values
         truth[name] = image / image.max()
+    return _calibrated(source, ROWS, FINER, truth)
+
+
+def volume() -> Bed:
+    """Blobs in a volume, and a simulated 3-D calibration with three receivers; some minutes.
+
+    Phantom and calibration have the same voxels (an inverse crime): it tells of time and memory.
+    """
+    source = preset("openmpi-3d")
+    image = phantoms.draw_images(("blobs",), 1, np.random.default_rng(1), source.grid)[0][0]
+    return _calibrated(source, replace(ROWS, max_frequency=None), 1, {"blobs": image / image.max()})
+
+
+def _calibrated(source: Preset, chosen: Preprocessing, finer: int, truth: Mapping[str, np.ndarray]) -> Bed:
+    calibration = simulate.calibration(source, generator=np.random.default_rng(0))
+    rows = select_rows(calibration, chosen)
+    operator = system_matrix_operator(calibration, rows, chosen)
+    fine = forward_matrix(source, calibration, rows, chosen, operator.grid, finer)
+    deviation = background_deviation(calibration, rows, chosen)
+    weights = row_weights(operator, rows, calibration, None, chosen)
+    assert weights is not None
+    assert deviation is not None
     return Bed(
         operator.weighted(weights), fine * weights[:, None], (deviation * weights).astype(np.float32), truth
     )
@@ -164,31 +179,26 @@ def resampled(problem: SpectralProblem, result: Any, grid: Grid, **settings: Any
     return cls(make_settings(cls, settings)).sampled(result.trace, problem.grid, grid)
 
 
+SWEEPS = {"kaczmarz": (50, 150, 500, 1500), "tv": (20, 50, 200, 600)}
+"""Iterations to choose from; Tikhonov is solved to convergence."""
+FAINT = {"kaczmarz": (3e-4,), "tikhonov": (), "tv": (1e-4, 3e-4)}
+"""λ to choose from below those of the protocol."""
+
+
 def tunings(name: str) -> Iterator[Mapping[str, Any]]:
     """Settings of a classical method to choose from."""
     method = BASELINES[name]
-    grid = dict(method.grid)
-    if "iterations" in grid:
-        grid["iterations"] = (10, 50, 150) if name == "kaczmarz" else (50, 200)
+    grid: dict[str, Any] = {"regularization": (*FAINT[name], *method.grid["regularization"])}
+    if name in SWEEPS:
+        grid["iterations"] = SWEEPS[name]
     for values in product(*grid.values()):
         yield {**method.settings, **dict(zip(grid, values, strict=True))}
 
 
-def volume_scan(generator: np.random.Generator) -> SpectralProblem:
-    """Blobs seen through 3000 products of cosines, with 1 % noise: the size of a 3-D calibration with three receivers."""
-    grid = Grid((19, 19, 19), (19e-3, 19e-3, 19e-3))
-    x = (np.arange(19) + 0.5) / 19
-    orders = generator.integers(0, 12, (3000, 3))
-    waves = [np.cos(np.pi * orders[:, axis, None] * x) for axis in range(3)]
-    matrix = np.einsum("rz,ry,rx->rzyx", *waves).reshape(3000, -1).astype(np.complex64)
-    matrix *= np.exp(2j * np.pi * generator.random((3000, 1))).astype(np.complex64)
-    truth = phantoms.draw_images(("blobs",), 1, generator, grid)[0].reshape(1, -1)
-    rows = truth @ matrix.T
-    sigma = 0.01 * np.abs(rows).std()
-    noise = generator.standard_normal((2, *rows.shape)) * sigma / 2**0.5
-    return SpectralProblem(
-        grid=grid,
-        rows=(rows + noise[0] + 1j * noise[1]).astype(np.complex64),
-        operator=SystemMatrix(matrix, grid),
-        noise=np.full(3000, sigma, np.float32),
-    )
+def at_an_edge(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether chosen settings lie where `tunings` ends."""
+    every = list(tunings(name))
+    ends = {
+        key: {f(each[key] for each in every) for f in (min, max)} for key in ("regularization", "iterations")
+    }
+    return any(len(found) > 1 and settings[key] in found for key, found in ends.items())

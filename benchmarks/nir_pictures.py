@@ -70,8 +70,6 @@ def width(made: Bed, images: np.ndarray) -> float:
 def measured(folder: Path) -> tuple[str, plt.Figure]:
     """Three measured phantoms on 64 × 64 beside bicubic Kaczmarz; no truth is known, residuals are."""
     problem = encoding_array.problem(folder)
-    fit = run("nir", {}, problem)
-    fine = resampled(problem, fit, problem.grid.resized(8))
     kaczmarz = run("kaczmarz", encoding_array.KACZMARZ, problem).image
     matrix, rows = problem.operator.matrix, problem.rows
 
@@ -80,23 +78,22 @@ def measured(folder: Path) -> tuple[str, plt.Figure]:
 
     said = [
         {
-            "phantom": name,
-            "residual of nir": f"{ours:.3f}",
-            "of Kaczmarz": f"{theirs:.3f}",
-            "residual / level": f"{multiple:.2f}",
-            "stopped by": by,
+            "method": "Kaczmarz",
+            **dict(zip(encoding_array.PHANTOMS, map("{:.3f}".format, rest(kaczmarz)), strict=True)),
         }
-        for name, ours, theirs, multiple, by in zip(
-            encoding_array.PHANTOMS,
-            rest(fit.image),
-            rest(kaczmarz),
-            fit.trace["residual"],
-            fit.trace["stopped_by"],
-            strict=True,
-        )
     ]
+    for title, settings in (("nir", {}), ("nir, balance=0", {"balance": 0.0})):
+        fit = run("nir", settings, problem)
+        row = {"method": title}
+        for i, name in enumerate(encoding_array.PHANTOMS):
+            row[name] = (
+                f"{rest(fit.image)[i]:.3f} ({fit.trace['residual'][i]:.2f} × level, "
+                f"{fit.trace['iterations'][i]:.0f} iterations, {fit.trace['stopped_by'][i]})"
+            )
+        said.append(row)
+    fine = resampled(problem, fit, problem.grid.resized(8))
     figure, axes = plt.subplots(3, 4, figsize=(7, 5), layout="constrained")
-    titles = ("Kaczmarz, 8 × 8", "bicubic, 64 × 64", "NIR, 8 × 8", "NIR, 64 × 64")
+    titles = ("Kaczmarz, 8 × 8", "bicubic, 64 × 64", "NIR, 8 × 8", "NIR, 64 × 64")  # with balance=0
     for i, row in enumerate(axes):
         images = (kaczmarz[i, 0], bicubic(kaczmarz[i : i + 1], 8)[0, 0], fit.image[i, 0], fine[i, 0])
         for ax, image, title in zip(row, images, titles, strict=True):

@@ -41,7 +41,14 @@ from mpibridge.plugin import (
     make_settings,
 )
 from mpibridge.preprocessing import Preprocessing
-from mpibridge.problems import free_grid, image_problem, recording_problem, spectral_problem, waveform_problem
+from mpibridge.problems import (
+    free_grid,
+    image_problem,
+    recording_problem,
+    spectral_problem,
+    warn_of_rows,
+    waveform_problem,
+)
 from mpibridge.progress import reporting
 from mpibridge.provenance import BOX, PROVENANCE
 from mpibridge.reading import check_engine, read
@@ -106,6 +113,8 @@ def reconstruct(
         raise SettingsError(f'device={device!r}: MPIReco.jl runs on the CPU here; leave it at "auto"')
     if not isinstance(preprocessing, Preprocessing | None):
         raise SettingsError(f"preprocessing must be mpibridge.Preprocessing(…), found {preprocessing!r}")
+    if preprocessing is not None and method.takes in (WaveformProblem, ImageProblem):
+        warn_of_rows(preprocessing)
     if not isinstance(seed, Integral) or seed < 0:
         raise SettingsError(f"seed must be a whole number of at least 0, found {seed!r}")
     scan = _opened(scan)

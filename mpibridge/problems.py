@@ -35,6 +35,18 @@ from mpibridge.plugin import ImageProblem, RecordingProblem, SpectralProblem, Wa
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.signals import background_rows, measurement_rows, time_signals, uses_transfer_function
 
+OF_ROWS = (
+    "receivers",
+    "min_frequency",
+    "max_frequency",
+    "snr_threshold",
+    "mixing_order",
+    "step",
+    "stop_bands",
+    "weighting",
+    "sparsity",
+)
+"""Settings of `Preprocessing` that select or weigh rows."""
 FREE_VOXELS = 64
 """Voxels along an axis with a drive field, of an image without calibration, if nobody asks for a grid."""
 
@@ -240,6 +252,16 @@ def image_problem(
     grid = free_grid(scan, calibrations, preprocessing)
     images = gridded_images(signals, Header(scan.attrs), grid, fundamental=preprocessing.fundamental)
     return images.problem()
+
+
+def warn_of_rows(preprocessing: Preprocessing) -> None:
+    """Say which settings select or weigh rows: they say nothing to a method that takes voltages or their images."""
+    if given := [name for name in OF_ROWS if name in preprocessing.plain()]:
+        warnings.warn(
+            f"not used, as this method takes all voltages of a period, no rows of a system matrix: {', '.join(given)}",
+            MPIBridgeWarning,
+            stacklevel=3,
+        )
 
 
 def free_grid(scan: xr.Dataset, calibrations: Sequence[xr.Dataset], preprocessing: Preprocessing) -> Grid:

@@ -202,6 +202,14 @@ def test_reconstruct_writes_the_image_that_the_library_makes(folder, tmp_path):
     assert "snr_threshold=5" in said["preprocessing"]
 
 
+def test_without_an_output_the_image_is_named_after_scan_and_plugin(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ("reconstruct", folder / "scan.mdf", "-s", folder / "calibration.mdf", "--iterations", "1")
+    call(*command)
+    assert "concentration" in mb.open(tmp_path / "scan-kaczmarz.mdf")
+    assert "scan-kaczmarz.mdf exists; say where the image goes with --output" in call(*command, code=1)[1]
+
+
 def test_flags_are_the_fields_of_preprocessing(folder):
     out, _ = call("reconstruct", "--help")
     for name in (

@@ -5,7 +5,7 @@ import pytest
 
 import mpibridge as mb
 from mpibridge import simulate
-from mpibridge.errors import SettingsError
+from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.problems import image_problem, spectral_problem, waveform_problem
 from mpibridge.simulate import Noise, phantoms
 
@@ -89,6 +89,12 @@ def test_the_fundamental_is_put_back():
     error = {n: np.linalg.norm(images[n] - images["whole"]) / np.linalg.norm(images["whole"]) for n in images}
     assert error["lost"] > 0.4
     assert error["recovered"] < 0.2
+
+
+def test_choices_of_rows_say_nothing_to_methods_without_rows(scan):
+    chosen = mb.Preprocessing(receivers=(0,), min_frequency=80e3, grid=GRID)
+    with pytest.warns(MPIBridgeWarning, match="no rows of a system matrix: receivers, min_frequency"):
+        mb.reconstruct(scan, plugin="xspace", preprocessing=chosen)
 
 
 def test_waveforms_and_path():

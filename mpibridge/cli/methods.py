@@ -12,7 +12,7 @@ from rich.table import Table
 from mpibridge import settings
 from mpibridge.cli.application import Scan, app, refuse_inputs, say, show, tabulate
 from mpibridge.cli.options import PLUGIN, TakesSettings, preprocessing_flags
-from mpibridge.errors import PluginError, WeightsError
+from mpibridge.errors import PluginError, SettingsError, WeightsError
 from mpibridge.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 def reconstruct(
     scan: Scan,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="file of the image; .mdf, .nc, .nii or .nii.gz")
-    ],
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="file of the image; .mdf, .nc, .nii or .nii.gz; default: SCAN-PLUGIN.mdf in this folder, if there is none yet",
+        ),
+    ] = None,
     system_matrix: Annotated[
         list[Path] | None,
         typer.Option("--system-matrix", "-s", help="its calibration; once per contrast or patch"),
@@ -68,6 +73,10 @@ def reconstruct(
     background = getattr(preprocessing.background, "attrs", {}).get("source")
     calibrations = system_matrix or []
     inputs = [scan, *calibrations, *([background] if background else [])]
+    if output is None:
+        output = Path(f"{scan.resolve().stem}-{plugin}.mdf")
+        if output.exists():
+            raise SettingsError(f"{output} exists; say where the image goes with --output")
     for target, suffixes in ((output, export.SUFFIXES), (picture, plot.FORMATS)):
         if target is not None:
             refuse_inputs(target, inputs)
@@ -127,7 +136,8 @@ def plugins(
         except PluginError as error:  # the others still work
             table.add_row(entry.name, "?", "?", str(error).replace("[", r"\["), entry.package)
             continue
-        summary = (inspect.getdoc(cls) or "").split(". ")[0].replace("[", r"\[")
+        first = (inspect.getdoc(cls) or "").split("\n\n")[0]
+        summary = " ".join(first.split()).split(". ")[0].rstrip(".").replace("[", r"\[")
         at_hand = (_at_hand(cls) or "none") if issubclass(cls, TrainablePlugin) else "not needed"
         table.add_row(entry.name, cls.takes.__name__, at_hand, summary, entry.package)
     tabulate(table)

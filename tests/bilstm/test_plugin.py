@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 import mpibridge as mb
 from mpibridge import simulate
-from mpibridge.errors import SettingsError, WeightsError
+from mpibridge.errors import SettingsError, ShapeError, WeightsError
 from mpibridge.execution import execute
 from mpibridge.progress import silent
 from mpibridge.testing import check_plugin
@@ -36,7 +36,10 @@ def test_twice_the_voltage_is_twice_the_image():
     image = images(method, problem)
     assert image.max() > 0
     np.testing.assert_allclose(
-        images(method, replace(problem, waveform=4 * problem.waveform)), 4 * image, rtol=1e-6
+        images(method, replace(problem, waveform=3.7 * problem.waveform)),
+        3.7 * image,
+        rtol=1e-3,
+        atol=1e-5 * image.max(),
     )
     assert not images(method, replace(problem, waveform=0 * problem.waveform)).any()
 
@@ -55,14 +58,48 @@ def test_without_the_trajectory_nothing_depends_on_it():
     problem, _ = pairs()
     other = replace(problem, trajectory=problem.trajectory[:, [1, 0, 2]])
     for trajectory in (True, False):
-        one, two = (
-            BiLSTM(BiLSTM.Settings(**SMALL, trajectory=trajectory)).build_network(
-                replace(p, waveform=torch.from_numpy(p.waveform), trajectory=torch.tensor(p.trajectory))
-            )
-            for p in (problem, other)
-        )
-        same = torch.equal(one.motion, two.motion)
-        assert same is not trajectory
+        networks = []
+        for p in (problem, other):
+            tensors = replace(p, waveform=torch.from_numpy(p.waveform), trajectory=torch.tensor(p.trajectory))
+            torch.manual_seed(0)
+            networks.append(BiLSTM(BiLSTM.Settings(**SMALL, trajectory=trajectory)).build_network(tensors))
+        one, two = networks
+        assert torch.equal(one.motion, two.motion) is not trajectory
+        assert torch.equal(one.gridding.weight, two.gridding.weight) is not trajectory
+
+
+def test_another_path_or_period_is_refused():
+    method, (problem, _) = untrained(), pairs()
+    turned = replace(problem, trajectory=problem.trajectory[:, [1, 0, 2]])
+    with pytest.raises(ShapeError, match="another path of the field-free point"):
+        images(method, turned)
+    half = replace(problem, waveform=problem.waveform[..., ::2], trajectory=problem.trajectory[::2])
+    with pytest.raises(ShapeError, match="built for periods of 1632 samples, found 816"):
+        images(method, half)
+
+
+def test_a_batch_without_voltage_teaches_no_gain():
+    method, (problem, target) = untrained(), pairs()
+    before = method.network.gain.clone()
+    method.network.update(torch.zeros(2, *problem.waveform.shape[1:]), torch.from_numpy(target[:2]))
+    assert torch.equal(method.network.gain, before)
+
+
+def test_a_network_that_is_tuned_forgets_the_old_strengths():
+    """Weights of many batches, then voltages that rise over the period: within a thousand batches features are of strength 1."""
+    problem, target = pairs()
+    waveform, image = torch.from_numpy(problem.waveform), torch.from_numpy(target)
+    rising = waveform * torch.linspace(1, 5, waveform.shape[-1])
+    tuned, learned = untrained().network, untrained().network
+    for _ in range(20):
+        tuned.update(waveform, image)
+        learned.update(rising, image)
+    before = tuned.features.strength.clone()
+    tuned.features.batches.fill_(6000)
+    for _ in range(800):
+        tuned.update(rising, image)
+    left = tuned.features.strength - learned.features.strength
+    assert left.norm() < 0.1 * (before - learned.features.strength).norm()
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 POWERS = (0.0, 0.5, 1.0)
 """The waveform is read so many times, its spectrum divided by the usual amplitude to these powers: 1 whitens."""
-SHORTEST_MEMORY = 1e-3
+SHORTEST_MEMORY = 5e-3
 """Weight of a new batch in the usual strengths, at least; so weights can be tuned for another sequence."""
 
 

@@ -39,6 +39,7 @@ class SequenceToImage(nn.Module):
     """(frame, receiver, sample) volts → image. Twice the voltage gives twice the image."""
 
     motion: Tensor
+    trajectory: Tensor
     gain: Tensor
 
     def __init__(
@@ -52,6 +53,7 @@ class SequenceToImage(nn.Module):
         self.register_buffer("gain", torch.ones(()))
         motion = path.motion(trajectory, grid, self.n) if settings.trajectory else torch.zeros(self.n, 0)
         # Not among the weights: tuned for another sequence, the network reads the path of that one.
+        self.register_buffer("trajectory", trajectory.detach().clone(), persistent=False)
         self.register_buffer("motion", folded(motion.T[None], size.fold), persistent=False)
         inputs = len(self.features.strength) * size.fold + self.motion.shape[-1]
         self.reader = nn.LSTM(inputs, size.units, size.layers, batch_first=True, bidirectional=True)
@@ -77,8 +79,10 @@ class SequenceToImage(nn.Module):
         waveform, scale = self._normalised(waveform)
         self.features.update(waveform)
         share = (1 / self.features.batches).clamp_min(SHORTEST_MEMORY)
-        ratio = root_mean_square(target, (1, 2, 3)).flatten() / scale.flatten().clamp_min(1e-30)
-        self.gain.lerp_(ratio[scale.flatten() > 0].mean().nan_to_num(1.0), share)
+        heard = scale.flatten() > 0
+        if heard.any():
+            ratio = root_mean_square(target, (1, 2, 3)).flatten()[heard] / scale.flatten()[heard]
+            self.gain.lerp_(ratio.mean(), share)
 
     def _normalised(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """Band-limited, with a root mean square of 1, and what it was (frame, 1, 1); 0 where there is no voltage."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpibridge.errors import SettingsError
+from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.model import Grid
 from mpibridge.plugin import Report, Result, TrainablePlugin, WaveformProblem
 from mpibridge_plugins.bilstm import path
@@ -20,6 +20,11 @@ from mpibridge_plugins.similarity import ssim
 
 CHUNK = 64
 """Frames that go through the network at once."""
+PATH = 0.11
+"""How far, as a share of its largest coordinate, a path may lie from that of the network: weights are taken for amplitudes that
+
+differ by 5 % and phases that differ by 0.05 rad (`mpibridge.acquisition`).
+"""
 
 
 class BiLSTM(TrainablePlugin[WaveformProblem]):
@@ -37,7 +42,7 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
 
     def __init__(self, settings: Any = None) -> None:
         super().__init__(settings)
-        self._known: tuple[Grid, Tensor] | None = None
+        self._known: tuple[SequenceToImage, Grid, Tensor] | None = None
 
     def build_network(self, problem: WaveformProblem) -> SequenceToImage:
         _require_plane(problem.grid)
@@ -53,6 +58,7 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
 
         The values should be the image as a Gaussian of one pixel sees it along the path (seed: "surrogate image").
         """
+        self._require_path(problem)
         if self.network.training:
             self.network.update(problem.waveform, target)
         answer = self.network(problem.waveform)
@@ -72,6 +78,7 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
     ) -> Result:
         """Images without negative values. trace: ``values`` (frame, sample), the image as it was read along the path."""
         _require_plane(problem.grid)
+        self._require_path(problem)
         images, values = [], []
         with torch.no_grad():
             for part in problem.waveform.split(CHUNK):
@@ -83,11 +90,34 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
 
     def _sampling(self, problem: WaveformProblem) -> Tensor:
         """`path.sampling` of the problem, computed once."""
-        device = problem.waveform.device
-        if self._known is None or self._known[0] != problem.grid or self._known[1].device != device:
-            found = path.sampling(problem.trajectory, problem.grid, self.network.n)
-            self._known = (problem.grid, found.to(device))
-        return self._known[1]
+        device, known = problem.waveform.device, self._known
+        if (
+            known is not None
+            and known[0] is self.network
+            and known[1] == problem.grid
+            and known[2].device == device
+        ):
+            return known[2]
+        found = path.sampling(problem.trajectory, problem.grid, self.network.n).to(device)
+        self._known = (self.network, problem.grid, found)
+        return found
+
+    def _require_path(self, problem: WaveformProblem) -> None:
+        """ShapeError unless the period is the one for which the network was built."""
+        built, given = self.network.trajectory, problem.trajectory
+        n_samples = problem.waveform.shape[-1]
+        if n_samples != len(built) or given.shape != built.shape:
+            raise ShapeError(
+                f"plugin 'bilstm' was built for periods of {len(built)} samples, found {n_samples} samples and a trajectory of "
+                f"{len(given)}; build the network for this sequence (build_network) and train it"
+            )
+        reach = built.abs().max()
+        apart = (given.to(built) - built).abs().max()
+        if apart > PATH * reach:
+            raise ShapeError(
+                f"plugin 'bilstm' was built for another path of the field-free point, {float(apart):.3g} m from the given one; "
+                "build the network for this sequence (build_network) and train it"
+            )
 
 
 def _require_plane(grid: Grid) -> None:

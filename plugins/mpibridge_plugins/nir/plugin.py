@@ -211,7 +211,7 @@ def _warn_of_misfits(residual: Tensor) -> None:
         warnings.warn(
             f"{int(apart.sum())} of {len(apart)} images do not explain their data: the residual is up to {float(residual.max()):.1f} times what noise "
             "and system matrix leave; subtract the background (Preprocessing(background='mean', "
-            "system_matrix_background=True)), leave out noisy rows (snr_threshold) or pass more iterations",
+            "system_matrix_background=True)), leave out noisy rows (snr_threshold), pass more iterations or balance=0",
             MPIBridgeWarning,
             stacklevel=2,
         )
