@@ -15,10 +15,9 @@ from torch import Tensor
 
 from mpibridge.device import to_device
 from mpibridge.plugin import SpectralProblem
+from mpibridge_plugins.cascade.plugin import SMALLEST
 from mpibridge_plugins.linear import Data, LatestModel, data_of
 
-SMALLEST = 2e-4
-"""Singular values below this share of the largest are left out: they are those of the calibration's noise."""
 START = 500
 """Iterations that find the pixels with which NNLS begins."""
 MODEL = LatestModel()
@@ -30,13 +29,7 @@ PENALTY, RELAXATION, ITERATIONS = 1e-4, 1.6, 300
 def data(problem: SpectralProblem) -> Data:
     """The frames in singular coordinates, without the smallest."""
     given = to_device(problem, "cpu", tensors=True)
-    found = data_of(given, MODEL.of(given))
-    keep = int((found.model.values > SMALLEST).sum())
-    model = found.model
-    cut = type(model)(
-        model.values[:keep], model.left[:, :keep], model.basis[:, :keep], model.weights, model.unit
-    )
-    return Data(cut, found.y[:, :keep], found.noise, found.sigma, found.missed, found.scale)
+    return data_of(given, MODEL.of(given).cut(SMALLEST))
 
 
 def tikhonov(given: Data, regularization: float) -> Tensor:

@@ -28,7 +28,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.training import CORRECTED, Simulated, Training
 from mpibridge.training.data import Data
 
-ABLATION = 700
+ABLATION = 1500
 """Steps of every loss and way of training that are compared."""
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full-joint": {},

@@ -24,6 +24,8 @@ ITERATIONS, TOLERANCE = 300, 1e-3
 """Of ADMM; changes are measured against the image."""
 PENALTY, RELAXATION = 10.0, 1.6
 """Of ADMM; the least penalty is in units of the weight of the image that is given."""
+FIRM = 30.0
+"""Penalty of ADMM in the same units where it runs for a few iterations only."""
 TRUNCATED = 1.5
 """Times the rank that is asked for: smaller matrices are decomposed wholly, which is no slower."""
 TINY = 1e-30
@@ -48,6 +50,16 @@ class Model:
     def n_numbers(self) -> int:
         """Of a frame: the real and the imaginary part of every row."""
         return self.left.shape[0]
+
+    def cut(self, share: float) -> Model:
+        """Without the singular values below this share of the largest."""
+        keep = max(1, int((self.values > share * self.values[0]).sum()))
+        return replace(
+            self,
+            values=self.values[:keep],
+            left=self.left[:, :keep].contiguous(),
+            basis=self.basis[:, :keep].contiguous(),
+        )
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,22 @@ class Data:
             if iteration % 10 == 9:
                 factor = (apart / moved.clamp_min(TINY)).sqrt().clamp(0.2, 5)
                 penalty, dual = penalty * factor, dual / factor
+        return z
+
+    def nonnegative(self, variance: Tensor, iterations: int) -> Tensor:
+        """Nearly the `tikhonov` image (frame, voxel) among those without negative values: so many iterations from its positive part.
+
+        By over-relaxed ADMM with a fixed penalty of `FIRM` over the variance: few iterations come far, for every frame alike.
+        """
+        penalty = FIRM / variance
+        z = self.tikhonov(variance).clamp_min(0)
+        dual = torch.zeros_like(z)
+        both = 1 / (1 / variance + penalty)
+        for _ in range(iterations):
+            x = self.step(both * penalty * (z - dual), both)
+            relaxed = RELAXATION * x + (1 - RELAXATION) * z
+            z = (relaxed + dual).clamp_min(0)
+            dual = dual + relaxed - z
         return z
 
     def residual(self, image: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ from torch.nn import functional
 
 from mpibridge_plugins.linear import Data
 
-LEVELS = (1.0, 1e-2, 1e-1, 10.0, 1e2, 1e3)
-"""Of the ridge images: multiples of the variance that explains the data. The first one bypasses the convolutions."""
+LEVELS = (1e-2, 1e-1, 1.0, 10.0, 1e2, 1e3)
+"""Of the ridge images: multiples of the variance that explains the data."""
+ITERATIONS = 30
+"""Of the image without negative values."""
 LEAK = 0.01
 """Slope below 0: a pixel that should be empty may be negative in training, and finds back."""
 
@@ -42,7 +44,9 @@ class TwoStages(nn.Module):
 
     def forward(self, data: Data, shape: tuple[int, int]) -> Answer:
         """shape: (y, x) of the plane."""
-        preliminary = self.inverse(ridge_images(data, shape))
+        with torch.no_grad():
+            positive = data.nonnegative(data.variance, ITERATIONS).unflatten(1, shape)
+        preliminary = self.inverse(torch.cat([positive[:, None], ridge_images(data, shape)], 1))
         given = preliminary.detach() if self.detached else preliminary
         seen = given.flatten(1) @ data.model.basis * data.model.values
         unexplained = ridge_images(replace(data, y=data.y - seen), shape, data.variance)
@@ -60,11 +64,11 @@ def ridge_images(data: Data, shape: tuple[int, int], variance: Tensor | None = N
 
 
 class Inverse(nn.Module):
-    """First stage: ridge images (frame, level, y, x) → preliminary image (frame, y, x)."""
+    """First stage: images (frame, channel, y, x) → preliminary image (frame, y, x). The first of them bypasses the convolutions."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.enter = convolution(4 * len(LEVELS), width)
+        self.enter = convolution(4 * (1 + len(LEVELS)), width)
         self.blocks = nn.Sequential(Block(width), Block(width))
         self.leave = convolution(width, 4)
         nn.init.zeros_(self.leave.weight)

@@ -17,6 +17,8 @@ from mpibridge_plugins.linear import LatestModel, data_of, require_single_image
 
 CHUNK = 64
 """Frames that go through the networks at once."""
+SMALLEST = 2e-4
+"""Singular values below this share of the largest are those of a calibration's noise."""
 
 
 class Cascade(TrainablePlugin[SpectralProblem]):
@@ -50,7 +52,7 @@ class Cascade(TrainablePlugin[SpectralProblem]):
     def loss(self, problem: SpectralProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
         """`losses.distance` of the image and, weighted, of the preliminary one; both are divided by the peak of their truth."""
         _require_plane(problem)
-        data = data_of(problem, self._of_training.of(problem), self.settings.model_error)
+        data = data_of(problem, self._of_training.of(problem).cut(SMALLEST), self.settings.model_error)
         answer = self.network(data, problem.grid.shape[1:])
         peak = target.amax((1, 2, 3))
         peak = torch.where(peak > 0, peak, 1.0)[:, None, None]
@@ -66,7 +68,7 @@ class Cascade(TrainablePlugin[SpectralProblem]):
         """Images without negative values. trace: ``preliminary`` (frame, z, y, x), what the first stage gives."""
         _require_plane(problem)
         shape, total = problem.grid.shape, len(problem.rows)
-        data = data_of(problem, self._model.of(problem), self.settings.model_error)
+        data = data_of(problem, self._model.of(problem).cut(SMALLEST), self.settings.model_error)
         silent = (data.y == 0).all(1)  # no signal: no image
         scale = torch.where(silent[:, None], 0.0, data.scale)[:, :, None]
         preliminary, images = [], []
