@@ -19,6 +19,7 @@ from mpibridge.plugin import SpectralProblem
 from mpibridge.problems import system_matrix_operator
 from mpibridge.simulate import phantoms
 from mpibridge.simulate.phantoms import FAMILIES, Phantom, draw_images, render
+from mpibridge.simulate.phantoms.parts import ellipsoids, phantom_of
 from mpibridge.simulate.phantoms.shape import finer_grid
 from mpibridge.simulate.presets import preset
 from mpibridge.training import CORRECTED, Simulated
@@ -33,6 +34,26 @@ LEVELS = (35.0, 45.0)
 """dB."""
 HELD_OUT = ("blobs", "vessels")
 OTHERS = ("points", "dots", "tubes", "cells", "shapes", "tumours", "spirals", "rings", "bars")
+TERRACES = 8
+"""Of a mound."""
+
+
+def mounds(generator: np.random.Generator, grid: Grid) -> Phantom:
+    """One to four hills of nested ellipses, steep or flat: what else is trained with has sharp edges and plateaus."""
+    rows = []
+    for _ in range(generator.integers(1, 5)):
+        center = generator.uniform(-0.35, 0.35, 3) * np.array(grid.field_of_view)
+        half = generator.uniform(0.08, 0.3) * generator.uniform(0.6, 1.6, 3) * min(grid.field_of_view[:2])
+        up = np.arange(1, TERRACES + 1) / TERRACES
+        sizes = (1 - up + 1 / TERRACES) ** generator.uniform(0.5, 1.5)
+        values = generator.uniform(0.3, 1.0) * up
+        angle = generator.uniform(-np.pi, np.pi)
+        rows.append(
+            ellipsoids(np.tile(center * [1, 1, 0], (TERRACES, 1)), sizes[:, None] * half, values, angle)
+        )
+    return phantom_of("mounds", np.concatenate(rows))
+
+
 PAIRS = {f"pairs and bars {i}": phantoms.pairs_and_bars for i in (1, 2, 3)}
 """Three names, three shares: families are drawn equally often."""
 DISTANCES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.8, 1.0)
@@ -47,7 +68,7 @@ SEEDS = {"choosing": 101, "test": 202}
 
 def training_data(snr: tuple[float, float] = (28.0, 52.0), validation: int = 192) -> Simulated:
     """What the weights for narrowband imaging are trained with."""
-    families = PAIRS | {name: FAMILIES[name] for name in OTHERS}
+    families = PAIRS | {name: FAMILIES[name] for name in OTHERS} | {"mounds": mounds}
     return Simulated(
         PRESET, families=families, snr=snr, finer=FINER, validation=validation, reference=REFERENCE
     )

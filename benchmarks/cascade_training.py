@@ -28,7 +28,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.training import CORRECTED, Simulated, Training
 from mpibridge.training.data import Data
 
-ABLATION = 1500
+ABLATION = 700
 """Steps of every loss and way of training that are compared."""
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full-joint": {},
@@ -74,8 +74,8 @@ RUNS: Mapping[str, Run] = {
         name: Run(training_data, replace(ALIKE, steps=ABLATION), settings)
         for name, settings in VARIANTS.items()
     },
-    "narrowband": Run(training_data, replace(ALIKE, steps=8000)),
-    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=6000, batch=32), preprocessing=score.SELECTION),
+    "narrowband": Run(training_data, replace(ALIKE, steps=5000)),
+    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=4000, batch=32), preprocessing=score.SELECTION),
     "encoding-array": Run(measured, replace(ALIKE, steps=2000, batch=32), {"width": 32, "model_error": 0.03}),
 }
 

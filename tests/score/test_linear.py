@@ -166,6 +166,35 @@ def test_the_positive_step_is_the_constrained_minimum(offset, variance):
         assert above[0] < 0.01 * max(least, above[1])
 
 
+def test_few_iterations_without_negative_values_come_near_the_constrained_minimum():
+    """Of the way from the clipped Tikhonov image to SciPy's active-set solution, most; of a longer one, nearly all."""
+    p = problem((1, 4, 4), n_rows=20, n_frames=3, sigma=2.0)
+    data = data_of(p, modelled(p))
+    s, V = data.model.values.double(), data.model.basis.double()
+    few, many = (data.nonnegative(data.variance, n) for n in (10, 300))
+    for frame in range(3):
+        sigma, deviation = data.sigma[frame, 0].double(), data.variance[frame, 0].double().sqrt()
+        A = torch.cat([s[:, None] * V.mT / sigma, torch.eye(16) / deviation]).numpy()
+        b = torch.cat([data.y[frame].double() / sigma, torch.zeros(16, dtype=torch.float64)]).numpy()
+        wanted = nnls(A, b, maxiter=10_000)[0]
+        clipped = data.tikhonov(data.variance)[frame].clamp_min(0)
+        away = [np.linalg.norm(x.double().numpy() - wanted) for x in (clipped, few[frame], many[frame])]
+        assert away[1] < 0.5 * away[0]
+        assert away[2] < 1e-2 * np.linalg.norm(wanted)
+    assert few.min() == 0
+
+
+def test_a_model_without_its_smallest_singular_values_is_the_nearest_of_its_rank():
+    p = problem(n_rows=60)
+    model = modelled(p)
+    cut = model.cut(0.3)
+    rank = len(cut.values)
+    assert cut.values.min() > 0.3 >= model.values[rank]
+    A = (model.left * model.values) @ model.basis.mT
+    rest = A - (cut.left * cut.values) @ cut.basis.mT
+    np.testing.assert_allclose(torch.linalg.matrix_norm(rest, 2), model.values[rank], rtol=1e-3)
+
+
 def test_a_frame_is_solved_alike_in_any_company():
     p = problem((1, 4, 4), n_rows=6, n_frames=2)
     data = data_of(p, modelled(p))

@@ -7,6 +7,7 @@ stages; what they are made of is ours.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import gcd
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ LEVELS = (1e-2, 1e-1, 1.0, 10.0, 1e2, 1e3)
 """Of the ridge images: multiples of the variance that explains the data."""
 ITERATIONS = 30
 """Of the image without negative values."""
+GROUPS = 8
+"""Of channels that are normalised together: without it the second stage grew out of bounds and fell silent."""
 LEAK = 0.01
 """Slope below 0: a pixel that should be empty may be negative in training, and finds back."""
 
@@ -101,15 +104,17 @@ class UNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions with a bypass; untrained it changes nothing."""
+    """Two normalised convolutions with a bypass; untrained it changes nothing."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.norms = nn.ModuleList([nn.GroupNorm(gcd(GROUPS, width), width) for _ in range(2)])
         self.first, self.second = convolution(width, width), convolution(width, width)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.silu(self.first(functional.silu(x))))
+        y = self.first(functional.silu(self.norms[0](x)))
+        return x + self.second(functional.silu(self.norms[1](y)))
 
 
 def convolution(inputs: int, outputs: int) -> nn.Conv2d:
