@@ -84,8 +84,8 @@ def _active_set(normal: np.ndarray, h: np.ndarray, free: np.ndarray) -> np.ndarr
             inside, new = solved()
 
 
-def tv(given: Data, regularization: float, shape: tuple[int, int]) -> Tensor:
-    """+ λ Σ|∇x| (isotropic) over x ≥ 0.
+def tv(given: Data, regularization: float | Tensor, shape: tuple[int, int]) -> Tensor:
+    """+ λ Σ|∇x| (isotropic) over x ≥ 0. λ: one number, or (frame, 1, 1): over the scale of the frames it is one for all units.
 
     By over-relaxed ADMM, whose quadratic step is solved exactly. Source: Boyd et al. 2011, sections 3.4.3 and 6.
     """
@@ -196,7 +196,7 @@ def _richardson_lucy(given: Data, grid: Any, shape: Any) -> Iterator[tuple[Choic
 
 def _tv(given: Data, grid: Any, shape: Any) -> Iterator[tuple[Choice, Tensor]]:
     for value in grid["λ"]:
-        yield (("λ", value),), tv(given, value, shape)
+        yield (("λ", value),), tv(given, value / given.scale[:, :, None], shape)
 
 
 def decades(first: float, last: float, per_decade: int = 2) -> tuple[float, ...]:
@@ -205,8 +205,8 @@ def decades(first: float, last: float, per_decade: int = 2) -> tuple[float, ...]
 
 
 CLASSICAL = {
-    "Tikhonov": Classical({"λ": decades(-8, -2)}, _tikhonov),
-    "NNLS": Classical({"λ": decades(-8, -3, 1)}, _nnls),
+    "Tikhonov": Classical({"λ": decades(-8, -3)}, _tikhonov),
+    "NNLS": Classical({"λ": decades(-8, -5)}, _nnls),
     "Richardson–Lucy": Classical({"iterations": (10, 30, 100, 200, 400, 800, 1600, 3200)}, _richardson_lucy),
-    "TV": Classical({"λ": decades(-8, -3, 1)}, _tv),
+    "TV": Classical({"λ": decades(-8, -5)}, _tv),
 }

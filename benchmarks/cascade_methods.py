@@ -7,25 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cascade_bed import HELD_OUT, OTHERS, RESOLVED, SEEDS, Pairs, Raster, dips, valleys
+from cascade_bed import HELD_OUT, OF_TRAINING, RESOLVED, SEEDS, Pairs, Raster, dips, valleys
 from cascade_classical import CLASSICAL
 
 from mpibridge import registry
 from mpibridge import weights as trained
-from mpibridge.execution import execute
+from mpibridge.execution import build_network, execute
 from mpibridge.metrics import per_image, psnr
 from mpibridge.plugin import Result, SpectralProblem
 from mpibridge.progress import silent
 
 CHOOSING = (0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)
 """mm: distances that settings are chosen on, as many pairs of each as `N_PAIRS`."""
-N_PAIRS, N_IMAGES = 4, 3
+N_PAIRS, N_IMAGES = 8, 4
 """Pairs of every distance, and images of every family of training, for choosing."""
 PURPOSES = ("resolution", "images")
 
 
 class Cascade:
     """The plugin with weights. It keeps the decomposition of the last system matrix."""
+
+    def start(self, problem: SpectralProblem) -> np.ndarray:
+        """Images (frame, z, y, x) without training: what the first stage begins with."""
+        made = trained.read(self.path).header.settings
+        plugin = registry.load("cascade")
+        method = plugin(plugin.Settings(width=made["width"], model_error=made["model_error"]))
+        method.network = build_network(method, problem)
+        return execute(method, problem, generator=np.random.default_rng(0), report=silent).image
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +55,7 @@ def chosen(made: Raster, snr: float) -> dict[str, Any]:
     """
     drawn, seed = Pairs.draw(N_PAIRS, "choosing", CHOOSING), SEEDS["choosing"]
     points, bars = made.scans(drawn.points, snr, seed), made.scans(drawn.bars, snr, seed + 1)
-    images = made.families(OTHERS, N_IMAGES, snr, "choosing")
+    images = made.families(OF_TRAINING, N_IMAGES, snr, "choosing")
     found = {}
     for name, method in CLASSICAL.items():
         of_points, of_bars, of_images = (
@@ -56,7 +64,7 @@ def chosen(made: Raster, snr: float) -> dict[str, Any]:
         tried = []
         for (settings, a), (_, b), (_, c) in zip(of_points, of_bars, of_images, strict=True):
             resolved = dips(a, drawn.places) <= RESOLVED
-            split = valleys(b, drawn.places) <= RESOLVED
+            split = valleys(b, drawn.ends) <= RESOLVED
             tried.append(
                 {
                     "settings": settings,
@@ -73,9 +81,15 @@ def chosen(made: Raster, snr: float) -> dict[str, Any]:
 def every(
     problem: SpectralProblem, settings: Mapping[str, Any], weights: Mapping[str, Cascade], purpose: str
 ) -> dict[str, np.ndarray]:
-    """Images (frame, z, y, x) of all methods by name."""
+    """Images (frame, z, y, x) of all methods by name; of the first weights their start and first stage, too."""
     images = {name: CLASSICAL[name].best(problem, settings[name]["best"][purpose]) for name in CLASSICAL}
-    return images | {name: method.run(problem).image for name, method in weights.items()}
+    for i, (name, method) in enumerate(weights.items()):
+        result = method.run(problem)
+        if i == 0:
+            images[f"{name}, untrained"] = method.start(problem)
+            images[f"{name}, first stage"] = result.trace["preliminary"]
+        images[name] = result.image
+    return images
 
 
 def resolution(
@@ -89,7 +103,7 @@ def resolution(
     return {
         name: {
             "pairs": dips(of_points[name], drawn.places).tolist(),
-            "bars": valleys(of_bars[name], drawn.places).tolist(),
+            "bars": valleys(of_bars[name], drawn.ends).tolist(),
         }
         for name in of_points
     }
@@ -108,7 +122,7 @@ def fidelity(
         inside = [image[mask] for image, mask in zip(values, filled, strict=True)]
         found[name] = {
             "psnr": per_image(psnr, images[name], scans.truth).tolist(),
-            "variation": [float(v.std() / max(v.mean(), 1e-9)) for v in inside],
+            "variation": [float(v.std() / v.mean()) if v.mean() > 0.1 else np.inf for v in inside],
             "mean": [float(v.mean()) for v in inside],
         }
     return found

@@ -90,7 +90,30 @@ def test_true_images_are_resolved_and_bars_are_whole(bench):
     dips = bed.dips(render(drawn.points, grid, 12), drawn.places).reshape(3, 20)
     assert (dips[1:] < 0.2).all()
     assert (dips[0] <= bed.RESOLVED).mean() >= 0.95
-    assert (bed.valleys(render(drawn.bars, grid, 12), drawn.places) > bed.RESOLVED).all()
+    assert (bed.valleys(render(drawn.bars, grid, 12), drawn.ends) > bed.RESOLVED).all()
+
+
+@pytest.mark.parametrize("shown", [(-0.8, 0.8), (-0.75, 0.0, 0.75), (0.0,), ()])
+def test_a_bar_that_is_split_anywhere_or_hardly_seen_is_not_whole(bench, shown):
+    """Dots where a bar of 0.8 mm between its points should be, 1.39 mm long; the whole bar beside them."""
+    bed, _ = bench
+    grid, ends = preset("narrowband").grid, np.array([[(-0.69e-3, 0.0), (0.69e-3, 0.0)]])
+    dots = [phantoms.points([(0.8e-3 * x, 0.0) for x in shown], diameter=0.2e-3)] if shown else []
+    image = render(dots, grid, 12) if shown else np.zeros((1, *grid.shape))
+    assert bed.valleys(image, ends)[0] <= bed.RESOLVED
+    assert bed.valleys(render([phantoms.bar_like_pair(0.8e-3)], grid, 12), ends)[0] > bed.RESOLVED
+
+
+def test_a_bar_that_swells_is_whole_and_a_notch_splits_it(bench):
+    bed, _ = bench
+    grid = preset("narrowband").grid
+    ends = np.array([[(-0.6e-3, 0.05e-3), (0.6e-3, 0.05e-3)]])
+    image = np.zeros((1, *grid.shape))
+    row, columns = int(abs(grid.axis("y") - 0.05e-3).argmin()), abs(grid.axis("x")) < 0.65e-3
+    image[0, 0, row, columns] = np.linspace(0.5, 1, columns.sum())
+    assert bed.valleys(image, ends)[0] > 0.99
+    image[0, 0, row, int(abs(grid.axis("x") - 0.35e-3).argmin())] = 0.4
+    assert bed.valleys(image, ends)[0] < 0.65
 
 
 def test_peaks_elsewhere_resolve_nothing(bench):
