@@ -36,6 +36,16 @@ def put(file: Path, sections: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
+def same_as_before(out: Path, what: Mapping[str, Any]) -> None:
+    """Ends the program if the results in a folder are those of something else, such as other weights or fewer frames."""
+    file = out / "of.json"
+    if file.exists() and json.loads(file.read_text()) != json.loads(json.dumps(what)):
+        raise SystemExit(
+            f"{file} says that these results are of something else; choose another --out, or delete it and them"
+        )
+    file.write_text(json.dumps(what, indent=1))
+
+
 def keep(out: Path, texts: Mapping[str, str], pictures: Mapping[str, Figure]) -> None:
     """Write tables and pictures into a folder, and show the tables."""
     (out / "sections.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False))

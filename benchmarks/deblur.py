@@ -10,6 +10,7 @@ more. Models are trained in --out and found there again.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +18,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from card import keep, put
-from deblur_bed import PHANTOMS, SNRS
+from card import keep, put, same_as_before
+from deblur_bed import BEYOND, PHANTOMS, SNRS
 from deblur_checks import ablation, on_the_second_scene, speed, turned
 from deblur_pictures import figure_3, figure_4
-from deblur_run import Measurement, classical, of_model, ours, recommended
+from deblur_run import STEPS, Measurement, classical, of_model, ours, recommended
 from deblur_tables import (
     SEEDS,
     TRAINING_SNRS,
@@ -71,6 +72,8 @@ def main(
     """Measure `deblur` and write what its card shows. Parts that lie in the folder are not measured again."""
     out.mkdir(parents=True, exist_ok=True)
     made = Measurement(out, None if only is None else set(only.split(",")), draws, training)
+    digest = None if (ship := recommended()) is None else hashlib.sha256(ship.path.read_bytes()).hexdigest()
+    same_as_before(out, {"draws": draws, "steps": STEPS, "beyond": BEYOND, "weights": digest})
     sections: dict[str, str] = {}
     pictures: dict[str, Figure] = {}
     results: dict[float, dict[str, Any]] = {}

@@ -77,7 +77,7 @@ def raster_operator(
     sequence = scanner.sequence
     if len(sequence.active_axes) != 1:
         raise SettingsError(f"the drive field runs along axes {sequence.active_axes}; one is wanted")
-    if scanner.selection_field or scanner.drive_profile or scanner.receive_profile:
+    if not _has_uniform_fields(scanner):
         raise SettingsError(
             "a raster operator needs uniform fields; response(scanner, grid, bins=…) takes hooks"
         )
@@ -105,12 +105,27 @@ def raster_operator(
     return operator
 
 
+def is_raster(scanner: Scanner) -> bool:
+    """Whether `raster_operator` gives the response of a scanner: one drive field, many field-free points, uniform fields."""
+    sequence = scanner.sequence
+    return len(sequence.active_axes) == 1 and len(sequence.offsets) > 1 and _has_uniform_fields(scanner)
+
+
+def _has_uniform_fields(scanner: Scanner) -> bool:
+    return not (scanner.selection_field or scanner.drive_profile or scanner.receive_profile)
+
+
 def _distinct(selection: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sums of selection (voxel, 3) and focus fields (raster, 3), each once: (3, n) T, and where (raster, voxel)."""
-    total = (offsets[:, None] + selection).reshape(-1, 3)
-    key = np.zeros(len(total), np.int64)
-    for component in total.T:
-        values, place = np.unique(np.round(component / _STEP), return_inverse=True)
-        key = key * len(values) + place
-    _, first, where = np.unique(key, return_index=True, return_inverse=True)
-    return total[first].T, where.reshape(len(offsets), -1)
+    key = np.zeros((len(offsets), len(selection)), np.int64)
+    sums = []
+    for ours, theirs in zip(offsets.T, selection.T, strict=True):
+        # Few values occur along an axis: their sums are sorted, not those of every point and voxel.
+        (a, place_a), (b, place_b) = (np.unique(v, return_inverse=True) for v in (ours, theirs))
+        total = (a[:, None] + b).ravel()
+        _, first, place = np.unique(np.round(total / _STEP), return_index=True, return_inverse=True)
+        sums.append(total[first])
+        key = key * len(first) + place.reshape(len(a), len(b))[np.ix_(place_a, place_b)]
+    keys, where = np.unique(key, return_inverse=True)
+    fields = np.unravel_index(keys, [len(values) for values in sums])
+    return np.stack([values[i] for values, i in zip(sums, fields, strict=True)]), where.reshape(key.shape)

@@ -15,8 +15,8 @@ from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.model import Grid
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import SpectralProblem, WaveformProblem
-from mpibridge.simulate.phantoms.families import Families, chosen, draw_images
-from mpibridge.simulate.phantoms.shape import finer_grid
+from mpibridge.simulate.phantoms.families import Families, chosen, draw_images, render
+from mpibridge.simulate.phantoms.shape import Phantom, finer_grid
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.simulate.recordings import require_generator
 from mpibridge.simulate.response import response
@@ -35,12 +35,14 @@ def spectral_pairs(
     finer: int = 1,
     batch: int = 64,
     device: str | None = None,
+    reference: Phantom | None = None,
 ) -> Iterator[tuple[SpectralProblem, Any]]:
     """Pairs of a linear problem with this operator and its image (frame, z, y, x) float32.
 
     snr: dB, drawn uniformly for every frame: 10 log₁₀ Σ|u|²/Σ|n|² over the rows; the problem's ``noise`` is (frame, row). noise: (row,) relative standard deviation
     of the rows; None: all alike. forward: (row, voxel) of a grid ``finer`` times finer, to commit no inverse crime; None
-    takes the operator itself. device: arrays are torch tensors there; None leaves NumPy arrays.
+    takes the operator itself. device: arrays are torch tensors there; None leaves NumPy arrays. reference: the phantom whose
+    signal the SNR is that of, so that the noise is as strong for all; None: each frame's own.
     """
     _check(snr, batch, generator)
     matrix = np.asarray(operator.matrix if forward is None else forward)
@@ -55,7 +57,7 @@ def spectral_pairs(
     from mpibridge.device import to_device
 
     for target, signal, strength, normal in _signals(
-        families, operator.grid, finer, batch, snr, generator, matrix.T
+        families, operator.grid, finer, batch, snr, generator, matrix.T, reference
     ):
         rows = signal + strength / np.sqrt(2) * shape * normal(True)
         problem = SpectralProblem(
@@ -77,11 +79,12 @@ def waveform_pairs(
     batch: int = 64,
     device: str | None = None,
     operator: np.ndarray | None = None,
+    reference: Phantom | None = None,
 ) -> Iterator[tuple[WaveformProblem, Any]]:
     """Pairs of the voltages of a scanner with one period and the image (frame, z, y, x) float32.
 
     snr: dB, mean u²/σ² over receivers and samples of a frame, drawn uniformly. finer: the images are drawn and scanned on a
-    grid this much finer than the preset's. operator: the `response` on that grid, if it is at hand. device: as above.
+    grid this much finer than the preset's. operator: the `response` on that grid, if it is at hand. device, reference: as above.
     """
     _check(snr, batch, generator)
     preset_ = preset(scanner) if isinstance(scanner, str) else scanner
@@ -103,7 +106,9 @@ def waveform_pairs(
         )
     from mpibridge.device import to_device
 
-    for target, signal, strength, normal in _signals(families, grid, finer, batch, snr, generator, operator):
+    for target, signal, strength, normal in _signals(
+        families, grid, finer, batch, snr, generator, operator, reference
+    ):
         waveform = (signal + strength * normal(False)).astype(np.float32).reshape(shape)
         problem = WaveformProblem(
             grid=grid,
@@ -125,15 +130,21 @@ def _signals(
     snr: Range,
     generator: np.random.Generator,
     operator: np.ndarray,
+    reference: Phantom | None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, Callable[[bool], np.ndarray]]]:
     """Images, clean signals (frame, row), the noise's standard deviation (frame, 1), and noise of deviation 1 (√2 complex)."""
     of_images, of_snr, of_noise = generator.spawn(3)
     fine = finer_grid(grid, finer)
     functions = chosen(families)
+    common = None
+    if reference is not None:
+        common = np.mean(np.abs(_through(operator, render([reference], fine))) ** 2)
+        if not common > 0:
+            raise SettingsError(f"reference {reference.name!r} gives no signal; choose another phantom")
     while True:
         images, _ = draw_images(functions, batch, of_images, fine, finer=max(1, 3 // finer))
-        signal = images.reshape(batch, -1) @ operator
-        power = np.mean(np.abs(signal) ** 2, axis=1, keepdims=True)
+        signal = _through(operator, images)
+        power = np.mean(np.abs(signal) ** 2, axis=1, keepdims=True) if common is None else common
         strength = np.sqrt(power / 10 ** (of_snr.uniform(*snr, (batch, 1)) / 10)).astype(np.float32)
 
         def normal(is_complex: bool, shape: tuple[int, ...] = signal.shape) -> np.ndarray:
@@ -142,6 +153,14 @@ def _signals(
             return of_noise.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
 
         yield _means(images, grid), signal, strength, normal
+
+
+def _through(operator: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """images (image, z, y, x) times operator (voxel, row)."""
+    columns = images.reshape(len(images), -1)
+    if operator.dtype == np.complex64 and operator.flags.c_contiguous:  # half the work of a complex product
+        return (columns @ operator.view(np.float32)).view(np.complex64)
+    return columns @ operator
 
 
 def _means(images: np.ndarray, grid: Grid) -> np.ndarray:

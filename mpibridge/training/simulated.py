@@ -16,14 +16,14 @@ from mpibridge.calibration import Rows, background_deviation, calibration_grid, 
 from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.fingerprint import fingerprint
 from mpibridge.mdf.header import Header
-from mpibridge.patches import patch_of_period
 from mpibridge.plugin import ImageProblem, SpectralProblem, TrainablePlugin, WaveformProblem
 from mpibridge.preprocessing import Preprocessing
 from mpibridge.problems import image_problem, row_weights, system_matrix_operator, waveform_problem
 from mpibridge.reading import read
 from mpibridge.signals import uses_transfer_function
+from mpibridge.simulate.narrowband import is_raster, raster_operator
 from mpibridge.simulate.phantoms.families import FAMILIES, Families, chosen
-from mpibridge.simulate.phantoms.shape import finer_grid
+from mpibridge.simulate.phantoms.shape import Phantom, finer_grid
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.simulate.recordings import calibration as simulate_calibration
 from mpibridge.simulate.recordings import scan as simulate_scan
@@ -56,6 +56,7 @@ class Simulated(Data):
     finer: int | None = None  # grid of the phantoms; none: as the preset says, 1 for a calibration
     validation: int = 256  # pairs that are held out, at least 0
     held_out: Families | None = None  # of these families; none: the same
+    reference: Phantom | None = None  # whose SNR it is, one noise for all phantoms; none: each frame's own
 
     def __post_init__(self) -> None:
         chosen(self.families)
@@ -92,6 +93,8 @@ class Simulated(Data):
         }
         if self.held_out is not None:
             said["held_out"] = list(chosen(self.held_out))
+        if self.reference is not None:
+            said["reference"] = self.reference.name
         if isinstance(source, Preset):
             return said | {"preset": source.scanner.name, "description": source.description}
         return said | {"system_matrix": fingerprint(source)}
@@ -156,10 +159,6 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
         calibration = simulate_calibration(source, generator=random(0, SOURCE))
     else:
         calibration = source
-    if len(patch_of_period(calibration)[0]) > 1:
-        raise NotImplementedError(
-            "simulated pairs of scans with several focus-field positions; pass Recordings"
-        )
     if not preprocessing.system_matrix_background and calibration.sizes.get("background_frame"):
         warnings.warn(
             "the calibration has background frames that stay in its system matrix, while simulated scans have no "
@@ -185,6 +184,10 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
         deviation = None if deviation is None else deviation * weights
     if deviation is not None and not deviation.any():
         deviation = None
+    if forward is not None:
+        forward = np.asfortranarray(
+            forward
+        )  # its transpose is what images are multiplied with, batch by batch
 
     def stream(families: Families, snr: Range, generator: np.random.Generator, size: int) -> Iterator[Pair]:
         return spectral_pairs(
@@ -196,6 +199,7 @@ def _spectral(data: Simulated, source: Preset | xr.Dataset, preprocessing: Prepr
             forward=forward,
             finer=finer,
             batch=size,
+            reference=data.reference,
         )
 
     said = data.describe(source, finer) | {"inverse_crime": forward is None, "rows": operator.n_rows}
@@ -228,10 +232,15 @@ def forward_matrix(
             f"the forward matrix of {fine.n_voxels} voxels and {len(rows)} rows takes {size / 2**30:.1f} GiB; choose "
             "a smaller finer, fewer rows or a coarser grid (Preprocessing)"
         )
-    values = response(machine, fine, bins=bins).reshape(
-        fine.n_voxels, machine.sequence.n_periods, machine.n_receivers, -1
-    )
-    matrix = np.ascontiguousarray(values[:, :, rows.receivers, where].reshape(fine.n_voxels, -1).T)
+    if is_raster(machine):
+        values = raster_operator(machine, fine, tuple(bins.tolist()))  # (bin, receiver, period, voxel)
+        matrix = values[where, rows.receivers].swapaxes(0, 1).astype(np.complex64, order="C")
+        matrix = matrix.reshape(-1, fine.n_voxels)
+    else:
+        values = response(machine, fine, bins=bins).reshape(
+            fine.n_voxels, machine.sequence.n_periods, machine.n_receivers, -1
+        )
+        matrix = np.ascontiguousarray(values[:, :, rows.receivers, where].reshape(fine.n_voxels, -1).T)
     if uses_transfer_function(calibration, preprocessing):
         factor = calibration["transfer_function"].values[
             rows.receivers, positions_of_bins(calibration, rows.bins)
@@ -279,6 +288,7 @@ def _waveforms(
             finer=finer,
             batch=size,
             operator=operator,
+            reference=data.reference,
         )
 
     built: Any = gridding(header, grid, n_receivers=machine.n_receivers) if gridded else None

@@ -24,9 +24,13 @@ ITERATIONS, TOLERANCE = 300, 1e-3
 """Of ADMM; changes are measured against the image."""
 PENALTY, RELAXATION = 10.0, 1.6
 """Of ADMM; the least penalty is in units of the weight of the image that is given."""
+FIRM = 30.0
+"""Penalty of ADMM in the same units where it runs for a few iterations only."""
 TRUNCATED = 1.5
 """Times the rank that is asked for: smaller matrices are decomposed wholly, which is no slower."""
 TINY = 1e-30
+OF_FRAMES = ("y", "noise", "sigma", "missed", "scale")
+"""Fields of `Data` with one entry per frame."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ class Model:
     def n_numbers(self) -> int:
         """Of a frame: the real and the imaginary part of every row."""
         return self.left.shape[0]
+
+    def cut(self, share: float) -> Model:
+        """Without the singular values below this share of the largest."""
+        keep = max(1, int((self.values > share * self.values[0]).sum()))
+        return replace(
+            self,
+            values=self.values[:keep],
+            left=self.left[:, :keep].contiguous(),
+            basis=self.basis[:, :keep].contiguous(),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,8 +85,11 @@ class Data:
 
     def repeated(self, n: int) -> Data:
         """Every frame n times in a row."""
-        names = ("y", "noise", "sigma", "missed", "scale")
-        return replace(self, **{name: getattr(self, name).repeat_interleave(n, 0) for name in names})
+        return replace(self, **{name: getattr(self, name).repeat_interleave(n, 0) for name in OF_FRAMES})
+
+    def frames(self, part: slice) -> Data:
+        """Some of the frames."""
+        return replace(self, **{name: getattr(self, name)[part] for name in OF_FRAMES})
 
     @property
     def variance(self) -> Tensor:
@@ -127,6 +144,22 @@ class Data:
                 penalty, dual = penalty * factor, dual / factor
         return z
 
+    def nonnegative(self, variance: Tensor, iterations: int) -> Tensor:
+        """Nearly the `tikhonov` image (frame, voxel) among those without negative values: so many iterations from its positive part.
+
+        By over-relaxed ADMM with a fixed penalty of `FIRM` over the variance: few iterations come far, for every frame alike.
+        """
+        penalty = FIRM / variance
+        z = self.tikhonov(variance).clamp_min(0)
+        dual = torch.zeros_like(z)
+        both = 1 / (1 / variance + penalty)
+        for _ in range(iterations):
+            x = self.step(both * penalty * (z - dual), both)
+            relaxed = RELAXATION * x + (1 - RELAXATION) * z
+            z = (relaxed + dual).clamp_min(0)
+            dual = dual + relaxed - z
+        return z
+
     def residual(self, image: Tensor) -> Tensor:
         """‖Ax − b‖ over what noise and the model's error alone would leave, (frame,): about 1 explains the data."""
         rest = self.y - self.model.values * (image @ self.model.basis)
@@ -157,6 +190,30 @@ def model_of(matrix: Tensor, weights: Tensor, rank: int | None = None) -> Model:
     left, basis = (other, vectors) if tall else (vectors, other)
     unit = float(values[0]) if values[0] > TINY else 1.0
     return Model((values / unit).float(), left.float(), basis.float(), weights, unit)
+
+
+class LatestModel:
+    """The model of the system matrix that was asked for last: its decomposition takes longer than many frames."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Tensor, Model] | None = None
+
+    def of(self, problem: SpectralProblem) -> Model:
+        """`model_of` the problem, decomposed anew only for another matrix or other weights."""
+        matrix, weights = problem.operator.matrix, row_weights(problem)
+        known = self._known
+        if (
+            known is None
+            or not _is_same(known[0], matrix)
+            or not torch.allclose(known[1].weights, weights, rtol=1e-5)
+        ):
+            known = self._known = (matrix, model_of(matrix, weights))
+        return known[1]
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same numbers in memory: every conversion of an array makes a new tensor."""
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
 
 
 def _largest(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,6 +254,9 @@ def row_weights(problem: SpectralProblem) -> Tensor:
     if not _is_known(problem.noise):
         return torch.ones(problem.rows.shape[1], device=problem.rows.device)
     deviation = torch.atleast_2d(problem.noise).double()
+    heard = (problem.rows != 0).any(1)
+    if len(deviation) == len(heard) and heard.any():
+        deviation = deviation[heard]  # an empty phantom without noise says nothing of the others'
     shapes = deviation / deviation.mean(1, keepdim=True).clamp_min(TINY)
     if not torch.allclose(shapes, shapes[:1].expand_as(shapes), rtol=1e-3, atol=1e-6):
         raise SettingsError(

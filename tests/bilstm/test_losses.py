@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mpibridge import metrics
-from mpibridge_plugins.bilstm.losses import EPSILON, charbonnier, ssim
+from mpibridge_plugins.bilstm.losses import EPSILON, charbonnier
+from mpibridge_plugins.similarity import ssim
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (5, 9)])

@@ -10,6 +10,7 @@ from mpibridge.testing import check_plugin
 
 SETTINGS: dict[str, dict[str, object]] = {
     "bilstm": {"units": 8, "width": 8, "values": 2},
+    "cascade": {"width": 8},
     "nir": {"width": 24, "iterations": 80},
     "score": {"width": 8, "samples": 2, "steps": 3},
 }

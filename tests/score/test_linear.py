@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from mpibridge_plugins.linear import data_of, model_of
+from mpibridge.errors import SettingsError
+from mpibridge_plugins.linear import LatestModel, data_of, model_of, row_weights
 from tests.score.examples import modelled, problem
 
 
@@ -165,6 +166,35 @@ def test_the_positive_step_is_the_constrained_minimum(offset, variance):
         assert above[0] < 0.01 * max(least, above[1])
 
 
+def test_few_iterations_without_negative_values_come_near_the_constrained_minimum():
+    """Of the way from the clipped Tikhonov image to SciPy's active-set solution, most; of a longer one, nearly all."""
+    p = problem((1, 4, 4), n_rows=20, n_frames=3, sigma=2.0)
+    data = data_of(p, modelled(p))
+    s, V = data.model.values.double(), data.model.basis.double()
+    few, many = (data.nonnegative(data.variance, n) for n in (10, 300))
+    for frame in range(3):
+        sigma, deviation = data.sigma[frame, 0].double(), data.variance[frame, 0].double().sqrt()
+        A = torch.cat([s[:, None] * V.mT / sigma, torch.eye(16) / deviation]).numpy()
+        b = torch.cat([data.y[frame].double() / sigma, torch.zeros(16, dtype=torch.float64)]).numpy()
+        wanted = nnls(A, b, maxiter=10_000)[0]
+        clipped = data.tikhonov(data.variance)[frame].clamp_min(0)
+        away = [np.linalg.norm(x.double().numpy() - wanted) for x in (clipped, few[frame], many[frame])]
+        assert away[1] < 0.5 * away[0]
+        assert away[2] < 1e-2 * np.linalg.norm(wanted)
+    assert few.min() == 0
+
+
+def test_a_model_without_its_smallest_singular_values_is_the_nearest_of_its_rank():
+    p = problem(n_rows=60)
+    model = modelled(p)
+    cut = model.cut(0.3)
+    rank = len(cut.values)
+    assert cut.values.min() > 0.3 >= model.values[rank]
+    A = (model.left * model.values) @ model.basis.mT
+    rest = A - (cut.left * cut.values) @ cut.basis.mT
+    np.testing.assert_allclose(torch.linalg.matrix_norm(rest, 2), model.values[rank], rtol=1e-3)
+
+
 def test_a_frame_is_solved_alike_in_any_company():
     p = problem((1, 4, 4), n_rows=6, n_frames=2)
     data = data_of(p, modelled(p))
@@ -226,3 +256,28 @@ def test_of_large_matrices_the_largest_singular_values_are_found():
     assert part.unit == pytest.approx(whole.unit, rel=1e-4)
     overlap = (part.basis[:, :20].mT @ whole.basis[:, :20]).square().sum(1)
     torch.testing.assert_close(overlap, torch.ones(20), rtol=0, atol=0.02)
+
+
+def test_a_matrix_is_decomposed_once_for_all_its_frames():
+    known = LatestModel()
+    p = problem()
+    first = known.of(p)
+    assert known.of(replace(p, rows=2 * p.rows, noise=2 * p.noise)) is first
+    alike = replace(p, operator=replace(p.operator, matrix=p.operator.matrix.detach()))
+    assert known.of(alike) is first  # the same numbers in memory
+    assert known.of(replace(p, operator=replace(p.operator, matrix=p.operator.matrix.clone()))) is not first
+    first = known.of(p)
+    other = torch.linspace(1, 2, len(p.noise))
+    assert known.of(replace(p, noise=other)) is not first
+
+
+def test_a_frame_of_nothing_does_not_decide_on_the_weights():
+    p = problem()
+    noise = torch.linspace(1, 2, 30).repeat(3, 1)
+    noise[1] = 0
+    rows = p.rows.clone()
+    rows[1] = 0
+    expected = row_weights(replace(p, noise=noise[0]))
+    torch.testing.assert_close(row_weights(replace(p, rows=rows, noise=noise)), expected)
+    with pytest.raises(SettingsError, match="differ by one factor per frame"):
+        row_weights(replace(p, noise=noise))

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 
 from mpibridge.errors import SettingsError
 from mpibridge.model import Grid
-from mpibridge.simulate.narrowband import harmonic_coefficients, psf, raster_operator
+from mpibridge.simulate.narrowband import harmonic_coefficients, is_raster, psf, raster_operator
 from mpibridge.simulate.particles import Particles
 from mpibridge.simulate.presets import preset
 from mpibridge.simulate.receiver import Receiver
@@ -135,3 +135,11 @@ def test_settings_are_checked():
         raster_operator(hooked, grid)
     with pytest.raises(SettingsError, match="harmonic is 0"):
         psf(np.zeros(1), 1.0, 1e-3, 0)
+
+
+def test_a_raster_is_one_drive_field_and_many_field_free_points():
+    base = preset("narrowband").scanner
+    assert is_raster(base)
+    assert not is_raster(replace(base, selection_field=lambda r: r))
+    assert not is_raster(base.without_focus)
+    assert not is_raster(preset("openmpi-2d").scanner)

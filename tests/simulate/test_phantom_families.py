@@ -8,6 +8,7 @@ import pytest
 from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.model import Grid
 from mpibridge.simulate import phantoms
+from mpibridge.simulate.phantoms.kinds import BOX, ELLIPSOID
 
 GRID = Grid((19, 19, 1), (26.6e-3, 26.6e-3, 1e-3), (1e-3, -2e-3, 3e-3))
 VOLUME = Grid((12, 10, 8), (24e-3, 20e-3, 16e-3), (0, 1e-3, 0))
@@ -45,6 +46,19 @@ def test_the_quick_way_shows_the_same_as_the_slow_one(families, grid):
             quick = phantoms.render([phantom], grid, 3)[0]
             np.testing.assert_allclose(quick, phantom.on(grid, 3).values, atol=1e-6, err_msg=name)
             assert quick.max() <= phantom.maximum + 1e-6
+
+
+@pytest.mark.parametrize("grid", [GRID, VOLUME], ids=["plane", "volume"])
+def test_pairs_and_bars_are_as_frequent_and_within_the_range(grid):
+    drawn = [phantoms.pairs_and_bars(np.random.default_rng(seed), grid) for seed in range(200)]
+    kinds = np.concatenate([phantom.concentration.rows[:, 0] for phantom in drawn])
+    points, bars = (int((kinds == kind).sum()) for kind in (ELLIPSOID, BOX))
+    assert points + bars == len(kinds)
+    assert points / 2 == pytest.approx(bars, rel=0.2)
+    images = phantoms.render(drawn, grid, 3)
+    assert 0 <= images.min() <= images.max() <= 1 + 1e-6
+    assert images.any((1, 2, 3)).all()
+    assert len({len(phantom.concentration.rows) for phantom in drawn}) > 3
 
 
 def test_other_phantoms_go_through_the_same_call():

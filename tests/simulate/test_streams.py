@@ -112,3 +112,39 @@ def test_what_cannot_be_is_said(more, message):
         next(spectral_pairs(operator(), FAMILIES, generator=np.random.default_rng(1), **more))
     with pytest.raises(SettingsError, match="periods; one is wanted"):
         next(waveform_pairs("narrowband", FAMILIES, generator=np.random.default_rng(1)))
+
+
+def test_with_a_reference_the_noise_is_as_strong_for_all():
+    """The SNR is that of the reference; a phantom that is brighter has a higher one."""
+    made, reference = operator(), simulate.phantoms.points([(2e-3, -3e-3)], diameter=6e-3)
+    streams = {
+        "generator": np.random.default_rng(1),
+        "snr": (15.0, 15.0),
+        "batch": 200,
+        "reference": reference,
+    }
+    problem, target = next(spectral_pairs(made, FAMILIES, **streams))
+    noise = problem.rows - target.reshape(200, -1) @ made.matrix.T
+    shown = simulate.phantoms.render([reference], GRID)
+    power = np.mean(np.abs(made.forward(shown)) ** 2)
+    found = np.mean(np.abs(noise) ** 2, axis=1)
+    assert 10 * np.log10(power / found.mean()) == pytest.approx(15.0, abs=0.3)
+    assert found.std() < 0.5 * found.mean()
+    np.testing.assert_allclose(problem.noise, np.sqrt(power / 10**1.5), rtol=1e-5)
+
+
+def test_a_reference_without_signal_is_refused():
+    nothing = 0 * simulate.phantoms.points([(0.0, 0.0)])
+    with pytest.raises(SettingsError, match="gives no signal; choose another phantom"):
+        next(spectral_pairs(operator(), FAMILIES, generator=np.random.default_rng(0), reference=nothing))
+
+
+def test_the_layout_of_the_forward_matrix_changes_nothing():
+    made = operator()
+    by_rows, by_voxels = (
+        next(spectral_pairs(made, FAMILIES, generator=np.random.default_rng(3), batch=4, forward=forward))
+        for forward in (made.matrix, np.asfortranarray(made.matrix))
+    )
+    np.testing.assert_array_equal(by_rows[1], by_voxels[1])
+    scale = np.abs(by_rows[0].rows).max()
+    np.testing.assert_allclose(by_rows[0].rows, by_voxels[0].rows, rtol=0, atol=1e-6 * scale)

@@ -13,6 +13,7 @@ from mpibridge.problems import image_problem, spectral_problem, waveform_problem
 from mpibridge.simulate import Noise
 from mpibridge.training import Arrays, Recordings, Simulated
 from mpibridge.training.sources import as_data
+from tests.cascade.examples import raster
 from tests.training import learners
 
 SMALL = replace(simulate.preset("openmpi-2d"), grid=mb.Grid((9, 8, 1), (36e-3, 32e-3, 1e-3)))
@@ -104,6 +105,30 @@ def test_rows_of_a_preset_are_those_that_its_scanner_records(grid):
         assert np.linalg.norm(problem.rows - recorded * ratio) < 1e-2 * np.linalg.norm(recorded * ratio)
     fitted = problem.operator.forward(target)
     assert np.vdot(fitted, problem.rows).real / np.linalg.norm(fitted) ** 2 == pytest.approx(1, abs=0.1)
+
+
+def test_rows_of_a_raster_are_those_that_its_scanner_records():
+    """Every field-free point is a row; the quick operator of rasters gives what the integral over time gives."""
+    small, phantom = raster(5), simulate.phantoms.points([(0.2e-3, -0.3e-3)], diameter=0.5e-3)
+    data = Simulated(small, families={"one": lambda generator, where: phantom}, snr=(150, 150), finer=4)
+    pairs = data.pairs(learners.Learner, mb.training.CORRECTED, 0)
+    problem, _ = pairs.batch(0, 0, 1)
+    drawn = phantom.rendered(problem.grid, 4)
+    scan = simulate.scan(drawn, small, generator=np.random.default_rng(0), noise=QUIET, n_frames=1)
+    calibration = simulate.calibration(small, generator=np.random.default_rng([0, 4, 0]))
+    recorded = spectral_problem(scan, [calibration], mb.training.CORRECTED)
+    np.testing.assert_array_equal(problem.operator.matrix, recorded.operator.matrix)
+    assert np.linalg.norm(problem.rows - recorded.rows) < 2e-2 * np.linalg.norm(recorded.rows)
+
+
+def test_the_reference_of_an_snr_stands_in_the_description():
+    reference = simulate.phantoms.points([(0.0, 0.0)], diameter=8e-3)
+    pairs = Simulated(SMALL, families=("blobs", "points"), reference=reference, snr=(20, 20)).pairs(
+        learners.Learner, SELECTION, 0
+    )
+    assert pairs.description["reference"] == "points"
+    problem, _ = pairs.batch(0, 0, 8)
+    np.testing.assert_allclose(problem.noise, problem.noise[:1].repeat(8, 0), rtol=1e-6)
 
 
 def test_batches_differ_and_repeat():

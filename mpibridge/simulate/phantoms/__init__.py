@@ -11,7 +11,7 @@ images, family = phantoms.draw_images(["vessels", "tumours"], 1000, np.random.de
 
 from mpibridge.simulate.phantoms.catalogue import PHANTOMS, named
 from mpibridge.simulate.phantoms.coded_scene import Scene, scene
-from mpibridge.simulate.phantoms.dots import bar_like_pair, dot_grid, pair, points
+from mpibridge.simulate.phantoms.dots import bar_like_pair, dot_grid, pair, pairs_and_bars, points
 from mpibridge.simulate.phantoms.families import FAMILIES, draw, draw_images, render
 from mpibridge.simulate.phantoms.figures import bars, ell, lambda_shape, phantom, rings, spiral
 from mpibridge.simulate.phantoms.frame import Family
@@ -40,6 +40,7 @@ __all__ = [
     "named",
     "on_grid",
     "pair",
+    "pairs_and_bars",
     "phantom",
     "points",
     "render",

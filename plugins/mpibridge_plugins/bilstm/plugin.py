@@ -13,9 +13,10 @@ from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.model import Grid
 from mpibridge.plugin import Report, Result, TrainablePlugin, WaveformProblem
 from mpibridge_plugins.bilstm import path
-from mpibridge_plugins.bilstm.losses import charbonnier, ssim
+from mpibridge_plugins.bilstm.losses import charbonnier
 from mpibridge_plugins.bilstm.network import SequenceToImage
 from mpibridge_plugins.bilstm.settings import BiLSTMSettings, Size
+from mpibridge_plugins.similarity import ssim
 
 CHUNK = 64
 """Frames that go through the network at once."""

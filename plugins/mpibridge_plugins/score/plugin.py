@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mpibridge.errors import MPIBridgeWarning, SettingsError
 from mpibridge.plugin import Report, Result, SpectralProblem, TrainablePlugin
-from mpibridge_plugins.linear import Data, Model, data_of, model_of, require_single_image, row_weights
+from mpibridge_plugins.linear import Data, LatestModel, data_of, require_single_image
 from mpibridge_plugins.score import sampling
 from mpibridge_plugins.score.augmentation import LARGEST, SMALLEST, superposed, varied
 from mpibridge_plugins.score.network import LOG_MEAN, LOG_STD, SIGMA_DATA, Denoiser
@@ -40,7 +40,7 @@ class Score(TrainablePlugin[SpectralProblem]):
 
     def __init__(self, settings: Any = None) -> None:
         super().__init__(settings)
-        self._known: tuple[Any, Model] | None = None
+        self._model = LatestModel()
 
     @classmethod
     def network_choice(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,15 +171,7 @@ class Score(TrainablePlugin[SpectralProblem]):
         return lambda x, sigma: planes(x.reshape(-1, 1, height, width), sigma).reshape(x.shape)
 
     def _data(self, problem: SpectralProblem) -> Data:
-        matrix, weights = problem.operator.matrix, row_weights(problem)
-        known = self._known
-        if (
-            known is None
-            or known[0] is not matrix
-            or not torch.allclose(known[1].weights, weights, rtol=1e-5)
-        ):
-            known = self._known = (matrix, model_of(matrix, weights))
-        return data_of(problem, known[1], self.settings.model_error)
+        return data_of(problem, self._model.of(problem), self.settings.model_error)
 
     def _require(self, problem: SpectralProblem) -> None:
         """SettingsError for what the networks were not made for."""
