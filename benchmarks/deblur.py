@@ -109,7 +109,7 @@ def main(
     if made.wanted is None or "figure" in made.wanted:
         at_hand = {
             f"trained at {snr:g}": weights.read(out / f"models/{snr:g}-0")
-            for snr in (10.0, 30.0)
+            for snr in TRAINING_SNRS
             if (out / f"models/{snr:g}-0/done").exists()
         }
         if at_hand or recommended() is not None:
