@@ -63,7 +63,7 @@ def test_wiener_undoes_its_own_blur(modules, bed):
     truth[0, 30:40, 25:45] = 1
     uncut = np.fft.irfft2(np.fft.rfft2(truth, blur.size)[:, None] * blur.transfer, blur.size)
     blur.images = lambda signals: uncut
-    errors = [np.linalg.norm(blur.wiener(truth, noise) - truth) for noise in (1e-1, 1e-3, 1e-5)]
+    errors = [np.linalg.norm(blur.wiener(truth, noise, 1.0) - truth) for noise in (1e-1, 1e-3, 1e-5)]
     assert errors == sorted(errors, reverse=True)
 
 
