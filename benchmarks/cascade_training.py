@@ -28,7 +28,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.training import CORRECTED, Simulated, Training
 from mpibridge.training.data import Data
 
-ABLATION = 700
+ABLATION = 500
 """Steps of every loss and way of training that are compared."""
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full-joint": {},
@@ -36,7 +36,9 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "mse-joint": {"loss": "mse"},
     "mse-apart": {"loss": "mse", "stages": "apart"},
 }
-ALIKE = Training(batch=16, learning_rate=2e-3, validate_every=100, average=0.998, evaluate=128, licence="MIT")
+ALIKE = Training(
+    batch=16, learning_rate=1.5e-3, warmup=200, validate_every=100, average=0.998, evaluate=128, licence="MIT"
+)
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ RUNS: Mapping[str, Run] = {
         name: Run(training_data, replace(ALIKE, steps=ABLATION), settings)
         for name, settings in VARIANTS.items()
     },
-    "narrowband": Run(training_data, replace(ALIKE, steps=5000)),
-    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=4000, batch=32), preprocessing=score.SELECTION),
-    "encoding-array": Run(measured, replace(ALIKE, steps=2000, batch=32), {"width": 32, "model_error": 0.03}),
+    "narrowband": Run(training_data, replace(ALIKE, steps=4000)),
+    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=3000, batch=32), preprocessing=score.SELECTION),
+    "encoding-array": Run(measured, replace(ALIKE, steps=1500, batch=32), {"width": 32, "model_error": 0.03}),
 }
 
 

@@ -61,6 +61,15 @@ def test_a_narrowband_scan_shows_two_points_as_two_and_their_bar_as_one():
     assert points < 0.5 < 0.7 < bar
 
 
+def test_both_stages_do_something():
+    calibration = simulate.calibration("narrowband", generator=np.random.default_rng(3))
+    drawn = simulate.phantoms.vessel_tree(np.random.default_rng(0), preset("narrowband").grid)
+    scan = simulate.scan(drawn, "narrowband", generator=np.random.default_rng(4))
+    image = mb.reconstruct(scan, plugin="cascade", system_matrix=calibration)
+    refined, preliminary = image.concentration.values, image.preliminary.values
+    assert np.linalg.norm(refined - preliminary) > 0.02 * np.linalg.norm(refined)
+
+
 def test_lissajous_scans_come_out_better_than_by_tuned_kaczmarz():
     bed = protocol.Bed(
         Simulated("openmpi-2d", families=("cells", "points", "tubes")), SELECTION, ("dots",), n=24

@@ -73,11 +73,12 @@ class Inverse(nn.Module):
         super().__init__()
         self.enter = convolution(4 * (1 + len(LEVELS)), width)
         self.blocks = nn.Sequential(Block(width), Block(width))
+        self.norm = normalisation(width)
         self.leave = convolution(width, 4)
         nn.init.zeros_(self.leave.weight)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.leave(functional.silu(self.blocks(self.enter(halved(images, 2)))))
+        x = self.leave(functional.silu(self.norm(self.blocks(self.enter(halved(images, 2))))))
         return functional.leaky_relu(images[:, 0] + doubled(x, images), LEAK)
 
 
@@ -92,6 +93,7 @@ class UNet(nn.Module):
         self.coarse = nn.Sequential(Block(2 * width), Block(2 * width))
         self.join = convolution(3 * width, width)
         self.up = nn.Sequential(Block(width), Block(width))
+        self.norm = normalisation(width)
         self.leave = convolution(width, 4)
         nn.init.zeros_(self.leave.weight)
 
@@ -100,7 +102,7 @@ class UNet(nn.Module):
         coarse = self.coarse(self.narrow(functional.avg_pool2d(fine, 2)))
         coarse = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
         fine = self.up(self.join(torch.cat([fine, coarse], 1)))
-        return doubled(self.leave(functional.silu(fine)), images)
+        return doubled(self.leave(functional.silu(self.norm(fine))), images)
 
 
 class Block(nn.Module):
@@ -108,13 +110,17 @@ class Block(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList([nn.GroupNorm(gcd(GROUPS, width), width) for _ in range(2)])
+        self.norms = nn.ModuleList([normalisation(width) for _ in range(2)])
         self.first, self.second = convolution(width, width), convolution(width, width)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.first(functional.silu(self.norms[0](x)))
         return x + self.second(functional.silu(self.norms[1](y)))
+
+
+def normalisation(width: int) -> nn.GroupNorm:
+    return nn.GroupNorm(gcd(GROUPS, width), width)
 
 
 def convolution(inputs: int, outputs: int) -> nn.Conv2d:
