@@ -91,8 +91,8 @@ class SceneData(Data):
     def pairs(self, cls: type[TrainablePlugin], preprocessing: Preprocessing, seed: int) -> Pairs:
         if cls.takes is not ImageProblem:
             raise SettingsError(f"plugin {cls.name!r} takes a {cls.takes.__name__}, found an ImageProblem")
-        grid = self.scans.gridding.grid
-        if preprocessing.grid is not None and not preprocessing.grid.almost_equal(grid):
+        grid, wanted = self.scans.gridding.grid, preprocessing.grid
+        if wanted is not None and not (isinstance(wanted, Grid) and wanted.almost_equal(grid)):
             raise SettingsError(
                 f"the scans lie on {grid}, preprocessing wants {preprocessing.grid}; choose one"
             )

@@ -144,3 +144,9 @@ def test_other_scanners_are_refused(changes, said):
 def test_data_out_of_range_are_refused(choice, said):
     with pytest.raises(SettingsError, match=said):
         scans().at(**choice)
+
+
+@pytest.mark.parametrize("grid", [GRID.resized(2), (1, 4, 4)])
+def test_another_grid_than_that_of_the_scans_is_refused(grid):
+    with pytest.raises(SettingsError, match="choose one"):
+        scans().at(5.0, validation=1).pairs(Deblur, replace(CORRECTED, grid=grid), 0)
