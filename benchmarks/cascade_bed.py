@@ -85,6 +85,16 @@ class Scans:
     truth: np.ndarray
 
 
+def ends_of_bar(
+    center: np.ndarray, along: np.ndarray, values: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends (x, y) of `phantoms.bar_like_pair` in metres; along: from the centre to the second point."""
+    share, distance = values[1] / sum(values), 2 * np.linalg.norm(along)
+    middle = center + (2 * share - 1) * along
+    half = along / distance * np.sqrt(12 * share * (1 - share) * distance**2 + 0.75 * DIAMETER**2)
+    return middle - half, middle + half
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Pairs of points, and the bar that each must not be mistaken for: phantoms; places of the points and ends of the bars,
@@ -111,10 +121,7 @@ class Pairs:
             places.append((center - along, center + along))
             points.append(phantoms.pair(d, values=values, angle=angle, center=center))
             bars.append(phantoms.bar_like_pair(d, values=values, angle=angle, center=center))
-            share = values[1] / sum(values)
-            middle = center + (2 * share - 1) * along
-            half = along / d * np.sqrt(12 * share * (1 - share) * d**2 + 0.75 * DIAMETER**2)
-            ends.append((middle - half, middle + half))
+            ends.append(ends_of_bar(center, along, values))
         return cls(distance, np.array(places), np.array(ends), points, bars)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import encoding_array
 import matplotlib.pyplot as plt
 import numpy as np
-from cascade_bed import RESOLVED, Pairs, Raster, labelled
+from cascade_bed import RESOLVED, Pairs, Raster, ends_of_bar, labelled
 from cascade_methods import Cascade, every
 from nir_bed import run
 
@@ -28,9 +28,11 @@ LENGTH = 0.6e-3
 def along_x() -> Pairs:
     """The pairs of figures 1 and 2: equal points along x."""
     places = np.array([[(CENTER[0] + s * d / 2e3, CENTER[1]) for s in (-1, 1)] for d in SHOWN])
+    ends = [ends_of_bar(np.array(CENTER), np.array([d / 2e3, 0.0]), (1.0, 1.0)) for d in SHOWN]
     return Pairs(
         np.array(SHOWN) * 1e-3,
         places,
+        np.array(ends),
         [phantoms.pair(d * 1e-3, center=CENTER) for d in SHOWN],
         [phantoms.bar_like_pair(d * 1e-3, center=CENTER) for d in SHOWN],
     )
@@ -71,7 +73,7 @@ def figures_1_and_2(
                     extent=(-extent[0], extent[0], -extent[1], extent[1]),
                 )
                 ax.set(xlim=(-0.8, 0.8), ylim=(-0.8, 0.8), xticks=[], yticks=[])
-                if row is axes[0]:
+                if name == names[0]:
                     ax.set_title(f"{kind}, {d:g} mm", fontsize=8)
         row[0].set_ylabel(name.replace(", ", "\n"), fontsize=8)
     second, axes = plt.subplots(
@@ -90,7 +92,7 @@ def figures_1_and_2(
             for place in (-d / 2, d / 2):
                 ax.axvline(place, color="0.8", lw=0.6, zorder=0)
             ax.tick_params(labelsize=6)
-            if row is axes[0]:
+            if name == names[0]:
                 ax.set_title(f"{d:g} mm", fontsize=8)
         row[0].set_ylabel(name.replace(", ", "\n"), fontsize=7)
     axes[0, 0].legend(fontsize=6)
@@ -118,7 +120,7 @@ def rates_picture(results: Mapping[float, Mapping[str, Any]], distance: np.ndarr
                 ax.plot(
                     1e3 * shown,
                     [good[distance == d].mean() for d in shown],
-                    "o-",
+                    marker="o",
                     ms=3,
                     lw=1,
                     label=name,
