@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from bilstm_digits import Originals, training_data
+from steps import printed
 
 import mpibridge as mb
 from mpibridge.errors import MPIBridgeError
@@ -42,10 +43,6 @@ def main(
     low, _, high = snr.partition(",")
     settings: dict[str, Any] = {} if weights else {"size": size, "trajectory": not without_trajectory}
 
-    def report(done: int, total: int, text: str) -> None:
-        if text.startswith(f"step {done}:"):
-            print(text, flush=True)
-
     made = mb.train(
         "bilstm",
         data=training_data(Originals.of(digits), (float(low), float(high or low))),
@@ -63,7 +60,7 @@ def main(
         weights=weights,
         device=device,
         seed=seed,
-        progress=report,
+        progress=printed(),
         **settings,
     )
     print(made.path, made.header.metrics)

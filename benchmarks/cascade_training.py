@@ -20,6 +20,7 @@ import encoding_array
 import score
 import typer
 from cascade_bed import training_data
+from steps import printed
 
 import mpibridge as mb
 from mpibridge import weights as trained
@@ -93,10 +94,6 @@ def main(
 ) -> None:
     """Train what is not trained yet."""
 
-    def report(done: int, total: int, text: str) -> None:
-        if text.startswith(f"step {done}:"):
-            print(f"{name}: {text}", flush=True)
-
     for name in RUNS if only is None else only.split(","):
         if name not in RUNS:
             raise SystemExit(f"there is no run {name!r} (known: {', '.join(RUNS)})")
@@ -109,7 +106,7 @@ def main(
             preprocessing=run.preprocessing,
             weights=weights,
             device=device,
-            progress=report,
+            progress=printed(name),
             **run.settings,
         )
         print(name, made.header.metrics, flush=True)

@@ -1,6 +1,6 @@
 """Train `deblur` on scans of one coded calibration scene: the weights that are shipped come from here.
 
-    python benchmarks/deblur_training.py --out runs/deblur/mixed --snr 3,30 --steps 3000
+    python benchmarks/deblur_training.py --out runs/deblur/mixed --snr 3,30
     python benchmarks/deblur_training.py --out runs/deblur/published --size published --device cuda --batch 4 --steps 7500
 
 3000 scans train, 300 are held out. A run that was killed goes on when the same command is given again. OMP_NUM_THREADS=1 is best on
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from deblur_bed import GRID, calibration_scans
+from steps import printed
 
 import mpibridge as mb
 from mpibridge.errors import MPIBridgeError
@@ -61,7 +62,7 @@ def trained(
 def main(
     out: Annotated[Path, typer.Option(help="folder of the run; one that stopped goes on")],
     snr: Annotated[str, typer.Option(help="one number or LOW,HIGH")] = "3,30",
-    steps: Annotated[int, typer.Option(help="updates of the weights")] = 4000,
+    steps: Annotated[int, typer.Option(help="updates of the weights")] = 3000,
     batch: Annotated[int, typer.Option(help="frames per step")] = BATCH,
     size: Annotated[str, typer.Option(help="compact (70 × 70) or published (280 × 280)")] = "compact",
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0")] = "cpu",
@@ -71,10 +72,6 @@ def main(
     low, _, high = snr.partition(",")
     grid = GRID.resized((280, 280)) if size == "published" else GRID
 
-    def report(done: int, total: int, text: str) -> None:
-        if text.startswith(f"step {done}:"):
-            print(text, flush=True)
-
     made = trained(
         calibration_scans(grid=grid),
         out,
@@ -83,7 +80,7 @@ def main(
         seed=seed,
         batch=batch,
         device=device,
-        report=report,
+        report=printed(),
         size=size,
     )
     print(made.path, made.header.metrics)

@@ -129,11 +129,7 @@ class Data:
         z = self.step(image, variance).clamp_min(0)
         dual, done = torch.zeros_like(z), torch.zeros_like(self.sigma, dtype=torch.bool)
         for iteration in range(ITERATIONS):
-            both = 1 / (1 / variance + penalty)
-            x = self.step(both * (image / variance + penalty * (z - dual)), both)
-            relaxed = RELAXATION * x + (1 - RELAXATION) * z
-            new = (relaxed + dual).clamp_min(0)
-            dual = dual + relaxed - new
+            new, dual, x = self._iteration(z, dual, image / variance, 1 / variance, penalty)
             moved, apart = (v.norm(dim=1, keepdim=True) for v in (new - z, x - new))
             z = torch.where(done, z, new)
             done = done | (torch.maximum(moved, apart) <= TOLERANCE * z.norm(dim=1, keepdim=True))
@@ -147,18 +143,24 @@ class Data:
     def nonnegative(self, variance: Tensor, iterations: int) -> Tensor:
         """Nearly the `tikhonov` image (frame, voxel) among those without negative values: so many iterations from its positive part.
 
-        By over-relaxed ADMM with a fixed penalty of `FIRM` over the variance: few iterations come far, for every frame alike.
+        By ADMM with a fixed penalty of `FIRM` over the variance: few iterations come far, for every frame alike.
         """
         penalty = FIRM / variance
         z = self.tikhonov(variance).clamp_min(0)
         dual = torch.zeros_like(z)
-        both = 1 / (1 / variance + penalty)
         for _ in range(iterations):
-            x = self.step(both * penalty * (z - dual), both)
-            relaxed = RELAXATION * x + (1 - RELAXATION) * z
-            z = (relaxed + dual).clamp_min(0)
-            dual = dual + relaxed - z
+            z, dual, _ = self._iteration(z, dual, 0.0, 1 / variance, penalty)
         return z
+
+    def _iteration(
+        self, z: Tensor, dual: Tensor, pull: Tensor | float, precision: Tensor | float, penalty: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One over-relaxed iteration of ADMM: z ≥ 0, the dual and x. pull: the image that is known, times its precision."""
+        both = 1 / (precision + penalty)
+        x = self.step(both * (pull + penalty * (z - dual)), both)
+        relaxed = RELAXATION * x + (1 - RELAXATION) * z
+        new = (relaxed + dual).clamp_min(0)
+        return new, dual + relaxed - new, x
 
     def residual(self, image: Tensor) -> Tensor:
         """‖Ax − b‖ over what noise and the model's error alone would leave, (frame,): about 1 explains the data."""

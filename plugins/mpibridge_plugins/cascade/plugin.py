@@ -39,10 +39,11 @@ class Cascade(TrainablePlugin[SpectralProblem]):
         # Frames differ by rounding in the shape of their noise: training keeps to the model of its example, so that it goes on
         # after a kill to the same bits, and an image is that of its own problem whatever the network was built for.
         self._of_training, self._model = LatestModel(), LatestModel()
+        self._example: SpectralProblem | None = None
 
     def build_network(self, problem: SpectralProblem) -> TwoStages:
         _require_plane(problem)
-        self._of_training.of(problem)
+        self._example = problem
         return TwoStages(self.settings.width, detached=self.settings.stages == "apart")
 
     def bytes_per_frame(self, problem: SpectralProblem) -> int:
@@ -52,6 +53,9 @@ class Cascade(TrainablePlugin[SpectralProblem]):
     def loss(self, problem: SpectralProblem, target: Tensor, *, generator: np.random.Generator) -> Tensor:
         """`losses.distance` of the image and, weighted, of the preliminary one; both are divided by the peak of their truth."""
         _require_plane(problem)
+        if self._example is not None:  # decomposed here and not before: who reconstructs has no use for it
+            self._of_training.of(self._example)
+            self._example = None
         data = data_of(problem, self._of_training.of(problem).cut(SMALLEST), self.settings.model_error)
         answer = self.network(data, problem.grid.shape[1:])
         peak = target.amax((1, 2, 3))
