@@ -4,7 +4,7 @@ Run: python benchmarks/deblur.py --out runs/deblur                       # what 
      python benchmarks/deblur.py --out runs/deblur --card                # and put it into the card and docs/
      python benchmarks/deblur.py --out runs/deblur --card --no-training  # with the models that are there
 
-The map takes 18 models (six training SNRs, three seeds) of the same number of steps, six minutes each on one core; the ablation five
+The map takes 18 models (six training SNRs, three seeds) of the same number of steps, three minutes each on one core; the ablation eight
 more. Models are trained in --out and found there again.
 """
 

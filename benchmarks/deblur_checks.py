@@ -27,7 +27,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no ℓ2 start": {"l2_steps": 0},
     "ℓ2 to the end": {"l2_steps": 10**6},
     "scans stay on the scene": {"beyond": 0.0},
-    "SNR 3 to 30": {"snr": (3.0, 30.0)},
+    "SNR 1.5 to 30": {"snr": (1.5, 30.0)},
+    "surround of 35 pixels": {"surround": 35},
+    "one halving, 24 channels": {"halvings": 1, "width": 24},
 }
 """Trained at SNR 10 unless said otherwise, seed 0, and judged on the phantoms and noise that settings are chosen by."""
 

@@ -1,6 +1,6 @@
 """Train `deblur` on scans of one coded calibration scene: the weights that are shipped come from here.
 
-    python benchmarks/deblur_training.py --out runs/deblur/mixed --snr 3,30
+    python benchmarks/deblur_training.py --out runs/deblur/mixed
     python benchmarks/deblur_training.py --out runs/deblur/published --size published --device cuda --batch 4 --steps 7500
 
 3000 scans train, 300 are held out. A run that was killed goes on when the same command is given again. OMP_NUM_THREADS=1 is best on
@@ -61,8 +61,8 @@ def trained(
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of the run; one that stopped goes on")],
-    snr: Annotated[str, typer.Option(help="one number or LOW,HIGH")] = "3,30",
-    steps: Annotated[int, typer.Option(help="updates of the weights")] = 3000,
+    snr: Annotated[str, typer.Option(help="one number or LOW,HIGH")] = "1.5,30",
+    steps: Annotated[int, typer.Option(help="updates of the weights")] = 4000,
     batch: Annotated[int, typer.Option(help="frames per step")] = BATCH,
     size: Annotated[str, typer.Option(help="compact (70 × 70) or published (280 × 280)")] = "compact",
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0")] = "cpu",

@@ -300,6 +300,22 @@ def test_a_row_is_the_formula():
     assert built.covered[1, 0, 70, 30]
 
 
+def test_pointing_is_the_mean_of_twice_the_direction():
+    made = gridding(lissajous(), GRID)
+    speed = np.linalg.norm(made.rate, axis=1)
+    phi = np.arctan2(made.rate[:, 1], made.rate[:, 0])
+    found = made.pointing()
+    assert found.shape == (2, 2, 1, 101, 101)
+    for channel, y, x in ((0, 50, 50), (1, 30, 70), (0, 80, 60)):
+        row = made.matrix[channel * 101**2 + y * 101 + x].toarray().ravel()  # k |v| / Σ k |v|²
+        weight = row * speed
+        wanted = [(weight * np.cos(2 * phi)).sum(), (weight * np.sin(2 * phi)).sum()] / weight.sum()
+        np.testing.assert_allclose(found[channel, :, 0, y, x], wanted, atol=1e-4)
+    assert found[0, 1, 0, 50, 50] > 0.99 > -0.99 > found[1, 1, 0, 50, 50]
+    assert not found.transpose(0, 2, 3, 4, 1)[~made.covered].any()
+    assert np.hypot(found[:, 0], found[:, 1]).max() <= 1 + 1e-4
+
+
 def test_slow_samples_are_dropped():
     scan = lissajous()
     speed = np.linalg.norm(trajectory(scan)[1], axis=1)

@@ -157,6 +157,7 @@ def test_another_grid_and_another_sequence_are_refused(trained):
         ({"folds": 0}, "folds must be a whole number of at least 1, found 0"),
         ({"width": 0}, "width must be a whole number of at least 1, found 0"),
         ({"halvings": -1}, "halvings must be a whole number of at least 0, found -1"),
+        ({"surround": 0}, "surround must be a whole number of at least 1, found 0"),
         ({"l2_steps": 1.5}, "l2_steps must be a whole number of at least 0, found 1.5"),
         ({"perceptual": "lpips"}, "perceptual must be one of random, gradient, vgg, none, found 'lpips'"),
         ({"perceptual_weight": -1.0}, "perceptual_weight must be a number of at least 0, found -1.0"),

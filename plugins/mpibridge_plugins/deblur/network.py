@@ -1,8 +1,8 @@
-"""The network: convolution, halvings, residual blocks, doublings, convolution, on images of maximum 1 without their means.
+"""The network: convolution, halvings, residual blocks, doublings, convolution, on images of maximum 1 without their surroundings.
 
 Source: Ergun et al. 2022 (seed 004), section II.II and eqs. 1 and 2: a ResNet with 9 blocks (He et al. 2016, as Johnson et al. 2016
-use it). Ours: the widths; connections around the halvings; the means that are taken away; no normalisation layers and no biases, so that
-twice the images are twice the answer whatever is divided by.
+use it). Ours: the widths; connections around the halvings; the local means that are taken away; the direction of the scan in every
+pixel; no normalisation layers and no biases, so that twice the images are twice the answer whatever is divided by.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ SHORTEST_MEMORY = 1e-2
 class Deblurring(nn.Module):
     """Collinear images (frame, channel, y, x) → concentration (frame, y, x), may be negative. Any positive factor passes through.
 
+    pointing: (channel, 2, y, x), cos 2φ and sin 2φ of the direction of the scan (`mpibridge.xspace.Gridding.pointing`).
     gain: usual ratio of the maxima of the concentration and of the mean image. batches: how many were learned from.
     """
 
+    pointing: Tensor
     gain: Tensor
     batches: Tensor
 
-    def __init__(self, size: Size, channels: int) -> None:
+    def __init__(self, size: Size, pointing: Tensor) -> None:
         super().__init__()
-        self.folds = size.folds
+        self.folds, self.surround = size.folds, size.surround
         self.factor = size.folds * 2**size.halvings
+        self.register_buffer("pointing", pointing)
         self.register_buffer("gain", torch.ones(()))
         self.register_buffer("batches", torch.zeros(()))
         width, edge = size.width, 7 if size.folds == 1 else 5
-        self.enter = convolution(channels * size.folds**2, width, edge)
+        self.enter = convolution(3 * len(pointing) * size.folds**2, width, edge)
         self.down = nn.ModuleList(
             [convolution(width << i, width << (i + 1), 3, stride=2) for i in range(size.halvings)]
         )
@@ -51,7 +54,8 @@ class Deblurring(nn.Module):
         """T (eq. 2) of normalised images: (frame, y, x)."""
         height, width = images.shape[-2:]
         padding = (0, -width % self.factor, 0, -height % self.factor)
-        padded = functional.pad(centred(images), padding, mode="replicate")
+        given = steered(without_surround(images, self.surround), self.pointing)
+        padded = functional.pad(given, padding, mode="replicate")
         x = functional.pixel_unshuffle(padded, self.folds).contiguous(memory_format=torch.channels_last)
         x = self.enter(x).relu()
         finer = []
@@ -81,15 +85,33 @@ def normalise(images: Tensor) -> tuple[Tensor, Tensor]:
     return images / torch.where(scale > 0, scale, 1.0)[:, None, None, None], scale
 
 
-def centred(images: Tensor) -> Tensor:
-    """Every image without its mean; both over the pixels that were measured, the others stay 0.
+def without_surround(images: Tensor, deviation: float) -> Tensor:
+    """Every image less its mean over a Gaussian around each pixel; both over the pixels that were measured, the others stay 0.
 
-    The blur falls as 1/r only: particles all around a field of view raise its images nearly by a constant, which scans of a scene
-    always have and those of a phantom without surroundings have not.
+    The blur falls as 1/r only: particles all around a field of view raise its images smoothly, which scans of a scene always have and
+    those of a phantom without surroundings have not. deviation: of the Gaussian, in pixels.
     """
     measured = images != 0
-    mean = images.sum((2, 3), keepdim=True) / measured.sum((2, 3), keepdim=True).clamp_min(1)
-    return torch.where(measured, images - mean, 0.0)
+    near = blurred(images, deviation) / blurred(measured.to(images), deviation).clamp_min(1e-6)
+    return torch.where(measured, images - near, 0.0)
+
+
+def blurred(images: Tensor, deviation: float) -> Tensor:
+    """Images (frame, channel, y, x) through a Gaussian of a deviation in pixels; around them is 0."""
+    reach, channels = int(3 * deviation) + 1, images.shape[1]
+    distance = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.softmax(-0.5 * (distance / deviation) ** 2, 0)
+    along_y = kernel.view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    images = functional.conv2d(images, along_y, padding=(reach, 0), groups=channels)
+    return functional.conv2d(images, along_y.mT, padding=(0, reach), groups=channels)
+
+
+def steered(images: Tensor, pointing: Tensor) -> Tensor:
+    """Images, and each times cos 2φ and sin 2φ: (frame, 3 · channel, y, x).
+
+    The direction of a scan differs from pixel to pixel, the blur with it, and a convolution alone is the same everywhere.
+    """
+    return torch.cat([images, (images[:, :, None] * pointing).flatten(1, 2)], 1)
 
 
 class Block(nn.Module):

@@ -42,7 +42,7 @@ class Deblur(TrainablePlugin[ImageProblem]):
 
     def build_network(self, problem: ImageProblem) -> Deblurring:
         _require_plane(problem)
-        return Deblurring(self.settings.network, problem.images.shape[1])
+        return Deblurring(self.settings.network, _pointing(problem))
 
     def bytes_per_frame(self, problem: ImageProblem) -> int:
         """Several copies of the images; activations are those of `CHUNK` frames at any time."""
@@ -99,6 +99,13 @@ class Deblur(TrainablePlugin[ImageProblem]):
             operator = ImageOperator(problem.gridding, beta, margin=margin, device=device)
             self._model = (problem.gridding, operator, step_length(operator, problem.images))
         return self._model[1], s.consistency_steps, self._model[2]
+
+
+def _pointing(problem: ImageProblem) -> Tensor:
+    """Directions of the scan (channel, 2, y, x); 0 where they are not known."""
+    if problem.gridding is None:
+        return torch.zeros((problem.images.shape[1], 2, *problem.grid.shape[1:]))
+    return torch.tensor(problem.gridding.pointing()[:, :, 0], dtype=torch.float32)
 
 
 def _group(problem: ImageProblem, n: int) -> list[symmetries.Symmetry]:

@@ -20,11 +20,12 @@ class Size:
     width: int
     halvings: int
     blocks: int
+    surround: int
 
 
 SIZES = {
-    "published": Size(folds=1, width=64, halvings=2, blocks=9),
-    "compact": Size(folds=2, width=24, halvings=1, blocks=9),
+    "published": Size(folds=1, width=64, halvings=2, blocks=9, surround=20),
+    "compact": Size(folds=2, width=32, halvings=0, blocks=9, surround=5),
 }
 """The network of the seed for 280 × 280 pixels (its widths are those of the usual ResNet), and one for 70 × 70."""
 
@@ -33,11 +34,12 @@ SIZES = {
 class DeblurSettings:
     """X-space images sharpened by a network."""
 
-    size: str = "compact"  # compact (70 × 70 pixels) or published (280 × 280): what the next four are where they are None
+    size: str = "compact"  # compact (70 × 70 pixels) or published (280 × 280): what the next five are where they are None
     folds: int | None = None  # folds × folds pixels are one pixel with as many channels, at least 1
     width: int | None = None  # channels of the first convolution, at least 1; doubled by every halving
     halvings: int | None = None  # of the resolution before the blocks, at least 0
     blocks: int | None = None  # residual blocks, at least 1
+    surround: int | None = None  # pixels, deviation of the Gaussian mean that is taken away from images, at least 1
     l2_steps: int = 200  # steps of training with squared errors before the other losses, at least 0
     perceptual: str = "gradient"  # features of the perceptual loss: random, gradient, vgg or none
     perceptual_weight: float = 1.0  # of the perceptual loss beside the absolute error, at least 0
@@ -52,7 +54,8 @@ class DeblurSettings:
         for name, usual in asdict(SIZES[self.size]).items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, usual)
-        least = {"folds": 1, "width": 1, "halvings": 0, "blocks": 1, "l2_steps": 0, "consistency_steps": 1}
+        least = {"folds": 1, "width": 1, "halvings": 0, "blocks": 1, "surround": 1}
+        least |= {"l2_steps": 0, "consistency_steps": 1}
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
