@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
 
 from mpibridge.errors import SettingsError
 from mpibridge.model import Grid
@@ -24,6 +25,8 @@ PRESET = "mnist-2d"
 HELD_OUT = 5
 MOVES = 3
 """Random rigid moves of every test original: ±30°, ±4 of 40 pixels. In training every draw moves anew."""
+BEND, BEND_WIDTH = 30.0, 4.0
+"""Of `deformed`: amplitude of the random field before it is smoothed, and the deviation of the Gaussian, in pixels."""
 FINER = 2
 """Training pairs are drawn on a grid so much finer than the image; test scans on that of the preset (4)."""
 
@@ -74,14 +77,42 @@ class Originals:
         return self.images[chosen]
 
 
+def deformed(images: np.ndarray, copies: int, generator: np.random.Generator) -> np.ndarray:
+    """(copies · n, 28, 28) uint8: images sheared, scaled along x and y, and bent by a smooth random field, as handwriting varies.
+
+    Source: Simard, Steinkraus & Platt 2003 (elastic deformations of digits).
+    """
+    n, height, width = images.shape
+    around = np.stack(np.mgrid[:height, :width]) - np.array([height - 1, width - 1])[:, None, None] / 2
+    made = np.empty((copies, *images.shape), np.uint8)
+    for copy in made:
+        for picture, result in zip(images, copy, strict=True):
+            turn = np.diag(generator.uniform(0.85, 1.2, 2)) + generator.uniform(-0.2, 0.2, (2, 2)) * (
+                1 - np.eye(2)
+            )
+            bend = gaussian_filter(generator.uniform(-1, 1, around.shape), (0, BEND_WIDTH, BEND_WIDTH))
+            place = np.einsum("ij,jyx->iyx", turn, around) + BEND * bend
+            place += np.array([height - 1, width - 1])[:, None, None] / 2
+            result[:] = map_coordinates(picture, place, order=1)
+    return made.reshape(copies * n, height, width)
+
+
 def training_data(
-    originals: Originals, snr: tuple[float, float], source: Preset | str = PRESET, validation: int = 256
+    originals: Originals,
+    snr: tuple[float, float],
+    source: Preset | str = PRESET,
+    validation: int = 256,
+    copies: int = 0,
 ) -> Simulated:
-    """Pairs without end of all digits but `HELD_OUT`; snr: dB, mean u²/σ² of the waveform."""
+    """Pairs without end of all digits but `HELD_OUT`; snr: dB, mean u²/σ² of the waveform. copies: `deformed`, half of all pairs."""
     name = f"digits but {HELD_OUT}"
+    families = {name: digits(originals.part("training"))}
+    if copies:
+        bent = deformed(originals.part("training"), copies, np.random.default_rng(HELD_OUT))
+        families[f"{name}, deformed"] = digits(bent)
     return Simulated(
         source,
-        families={name: digits(originals.part("training"))},
+        families=families,
         held_out={f"{name}, other originals": digits(originals.part("validation"))},
         snr=snr,
         finer=FINER,

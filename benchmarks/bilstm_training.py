@@ -30,6 +30,9 @@ def main(
     average: Annotated[float, typer.Option(help="decay of the moving average of the weights")] = 0.999,
     schedule: Annotated[str, typer.Option(help="cosine, or constant: the run may grow")] = "cosine",
     validate_every: Annotated[int, typer.Option(help="steps between checkpoints")] = 250,
+    copies: Annotated[
+        int, typer.Option(help="deformed copies of every original beside it, for half of the pairs")
+    ] = 0,
     weights: Annotated[Path | None, typer.Option(help="start from these")] = None,
     digits: Annotated[
         Path | None, typer.Option(help="mnist.npz, or a folder of test_images.mat, test_labels.mat")
@@ -45,7 +48,7 @@ def main(
 
     made = mb.train(
         "bilstm",
-        data=training_data(Originals.of(digits), (float(low), float(high or low))),
+        data=training_data(Originals.of(digits), (float(low), float(high or low)), copies=copies),
         out=out,
         training=mb.Training(
             steps=steps,
