@@ -207,6 +207,8 @@ def decades(first: float, last: float, per_decade: int = 2) -> tuple[float, ...]
 CLASSICAL = {
     "Tikhonov": Classical({"λ": decades(-8, -3)}, _tikhonov),
     "NNLS": Classical({"λ": decades(-8, -4)}, _nnls),
-    "Richardson–Lucy": Classical({"iterations": (10, 30, 100, 200, 400, 800, 1600, 3200, 6400)}, _richardson_lucy),
+    "Richardson–Lucy": Classical(
+        {"iterations": (10, 30, 100, 200, 400, 800, 1600, 3200, 6400)}, _richardson_lucy
+    ),
     "TV": Classical({"λ": decades(-8, -5)}, _tv),
 }

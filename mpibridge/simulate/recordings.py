@@ -53,7 +53,7 @@ def scan(
     """A scan of a phantom, with background frames before and after it.
 
     phantom: in continuous space, drawn ``finer`` times finer than ``grid`` (both the preset's unless given); or
-    concentration (z, y, x) with coordinates in metres, or (frame, z, y, x) for a moving one. scanner: the name of a preset,
+    concentration (z, y, x) with ``attrs=grid.attributes()``, or (frame, z, y, x) for a moving one. scanner: the name of a preset,
     a preset or a scanner. noise: None takes the preset's. report: called with the points done. workers: threads.
     Returns ``signal`` (frame, period, receiver, sample) int16 with slope and offset, as `mpibridge.open` would.
     """
@@ -240,9 +240,10 @@ def _image(phantom: Phantom | xr.DataArray, grid: Grid | None, finer: int) -> xr
             raise SettingsError("a continuous phantom is drawn on a grid; pass grid=mpibridge.Grid(…)")
         return phantom.rendered(grid, finer)
     if not isinstance(phantom, xr.DataArray) or "grid_size" not in phantom.attrs:
+        without = " without a grid: pass attrs=grid.attributes()" if isinstance(phantom, xr.DataArray) else ""
         raise SettingsError(
             "a phantom is a simulate.Phantom or what its `rendered` returns, with the grid in its attributes; "
-            f"found {type(phantom).__name__}"
+            f"found {type(phantom).__name__}{without}"
         )
     if phantom.dims not in (model.GRID_DIMS, model.IMAGE_DIMS):
         raise ShapeError(f"a phantom has (z, y, x) or (frame, z, y, x), found {phantom.dims}")

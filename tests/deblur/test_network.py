@@ -64,9 +64,7 @@ def test_the_answer_itself_knows_no_scale(network):
 @pytest.mark.parametrize("halvings", [0, 1, 2])
 @pytest.mark.parametrize("folds", [1, 2])
 def test_images_keep_their_size(shape, halvings, folds):
-    network = Deblurring(
-        Size(folds=folds, width=2, halvings=halvings, blocks=1, surround=2), pointing(shape)
-    )
+    network = Deblurring(Size(folds=folds, width=2, halvings=halvings, blocks=1, surround=2), pointing(shape))
     assert network(stack(shape=shape)).shape == (3, *shape)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from safetensors.torch import load_file
 
 import mpibridge as mb
@@ -18,7 +19,7 @@ from mpibridge.training.data import take
 from mpibridge_plugins.deblur import losses
 from mpibridge_plugins.deblur.network import normalise
 from mpibridge_plugins.deblur.plugin import Deblur
-from tests.deblur.examples import GRID, SMALL, images, problem, scan, scanner, scans, untrained
+from tests.deblur.examples import GRID, SMALL, images, problem, scan, scanner, scans, scene, untrained
 
 SHORT = Training(steps=12, validate_every=4, batch=4, warmup=2, evaluate=4)
 
@@ -170,6 +171,29 @@ def test_another_grid_and_another_sequence_are_refused(trained):
 def test_settings_out_of_range(settings, said):
     with pytest.raises(SettingsError, match=said):
         Deblur.Settings(**settings)
+
+
+def test_a_measured_scene_trains_weights_for_its_scanner(tmp_path):
+    centers, angles = scene().places(6, np.random.default_rng(4), GRID)
+    wide = mb.Grid((30, 30, 1), (30e-3, 30e-3, 1e-3))
+    crops = {
+        grid: xr.DataArray(
+            scene().crops(centers, angles, grid, finer=2),
+            grid.coordinates(),
+            ("frame", "z", "y", "x"),
+            attrs=grid.attributes(),
+        )
+        for grid in (wide, GRID)
+    }
+    mb.save(tmp_path / "scene.mdf", scan(crops[wide]))
+    mb.save(tmp_path / "scan.mdf", scan(phantoms.ell(GRID), n_frames=2))
+    preprocessing = mb.Preprocessing(grid=GRID, background="mean")
+    data = mb.training.Recordings([(tmp_path / "scene.mdf", crops[GRID])])
+    short = replace(SHORT, steps=4)
+    train("deblur", data=data, out=tmp_path / "mine", training=short, preprocessing=preprocessing, **SMALL)
+    image = mb.reconstruct(tmp_path / "scan.mdf", plugin="deblur", weights=tmp_path / "mine").concentration
+    assert image.shape == (2, 1, 20, 20)
+    assert image.max() > 0
 
 
 def test_sizes_stand_in_the_settings():
