@@ -42,7 +42,7 @@ def test_no_five_is_trained_on_or_chosen_by(data, originals):
     for name in ("training", "validation"):
         assert shown(parts[name] / 255) == set(range(10)) - {5}
     assert sum(map(len, parts.values())) == 300
-    pairs = data.training_data(originals, (300, 300), scanner(), validation=64)
+    pairs = data.training_data(originals, (300, 300), scanner(), validation=64, copies=1)
     from mpibridge import Preprocessing, registry
 
     drawn = pairs.pairs(registry.load("bilstm"), Preprocessing(background="mean"), 0)
@@ -72,3 +72,19 @@ def test_an_snr_is_what_it_says(data, originals):
     amplitudes = scans.at(20.0, "decibels of an amplitude counted as of a power") - scans.waveform
     found = 20 * np.log10(scans.waveform.std((1, 2)) / amplitudes.std((1, 2)))
     np.testing.assert_allclose(found, 40, atol=0.4)
+
+
+def test_deformed_digits_vary_around_their_originals(data):
+    y, x = np.mgrid[:28, :28]
+    images = np.stack([255 * (abs(np.hypot(x - 13.5, y - 13.5) - 8) < 2), 0 * x]).astype(np.uint8)
+    made = data.deformed(images, 20, np.random.default_rng(0))
+    assert (made.shape, made.dtype) == ((40, 28, 28), np.uint8)
+    np.testing.assert_array_equal(made, data.deformed(images, 20, np.random.default_rng(0)))
+    assert not made[1::2].any()
+    rings = made[::2].astype(float)
+    assert 50 < rings.std(0).max()
+    assert np.corrcoef(rings.mean(0).ravel(), images[0].ravel())[0, 1] > 0.8
+    height, width = (
+        np.array([np.ptp(np.flatnonzero(r.max(axis) > 127)) + 1 for r in rings]) for axis in (1, 0)
+    )
+    assert min(height.min(), width.min()) < 18 < 22 < max(height.max(), width.max())
