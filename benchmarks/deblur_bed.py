@@ -31,7 +31,7 @@ BEYOND = 14e-3
 CALIBRATION, SECOND, CHOICE, TEST = range(4)
 """Branches of random numbers: scans of the calibration scene, of the second scene, noise to choose settings by, noise of the tables."""
 PHANTOMS = ("lambda", "forked", "tree")
-"""Of the tables. The recipe was changed once after the first two had been measured; "tree" was drawn after the last change."""
+"""Of the tables. The recipe was changed twice after the first two had been measured; "tree" was drawn between."""
 CHOOSING = ("ell", "spiral", "dots")
 """Settings are chosen on these, with noise of their own."""
 
