@@ -39,9 +39,7 @@ class DeblurSettings:
     width: int | None = None  # channels of the first convolution, at least 1; doubled by every halving
     halvings: int | None = None  # of the resolution before the blocks, at least 0
     blocks: int | None = None  # residual blocks, at least 1
-    surround: int | None = (
-        None  # pixels, deviation of the Gaussian mean that is taken away from images, at least 1
-    )
+    surround: int | None = None  # pixels, deviation of the Gaussian whose mean images lose, at least 1
     l2_steps: int = 200  # steps of training with squared errors before the other losses, at least 0
     perceptual: str = "gradient"  # features of the perceptual loss: random, gradient, vgg or none
     perceptual_weight: float = 1.0  # of the perceptual loss beside the absolute error, at least 0
