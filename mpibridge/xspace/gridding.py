@@ -83,19 +83,16 @@ class Gridding:
             images.reshape(-1, *self.covered.shape), self.directions, self.covered, self.grid, self
         )
 
-    def products(self) -> np.ndarray:
-        """(3, J·V): what the fields xx, xy and yy of the image matrix are multiplied by in the projected signal, a symmetric matrix."""
-        receivers = self.coil.shape[1]
-        coil = np.zeros((len(self.position), 2))
-        coil[:, : min(2, receivers)] = self.coil.swapaxes(1, 2).reshape(-1, receivers)[:, :2]
-        (c_x, c_y), (w_x, w_y) = coil.T, self.rate[:, :2].T
-        return np.stack([c_x * w_x, c_x * w_y + c_y * w_x, c_y * w_y])
-
     def pointing(self) -> np.ndarray:
-        """(channel, 2, z, y, x): means of cos 2φ and sin 2φ as images weight them, φ the direction of the scan; 0 where not covered."""
-        xx, xy, yy = (np.asarray(self.matrix @ part).reshape(self.covered.shape) for part in self.products())
-        total = xx + yy
-        return np.stack([xx - yy, xy], 1) / np.where(total > 0, total, np.inf)[:, None]
+        """(channel, 2, z, y, x): means of cos 2φ and sin 2φ as images weight them, φ the angle of `rate`; 0 where not covered."""
+        w_x, w_y = self.rate[:, :2].T
+        speed = np.hypot(w_x, w_y)
+        moving = np.where(speed > 0, speed, np.inf)
+        cos, sin, total = (
+            np.asarray(self.matrix @ part).reshape(self.covered.shape)
+            for part in ((w_x**2 - w_y**2) / moving, 2 * w_x * w_y / moving, speed)
+        )
+        return np.stack([cos, sin], 1) / np.where(total > 0, total, np.inf)[:, None]
 
     def to(self, device: Any) -> Gridding:
         """The same map for float32 torch tensors on ``device``."""

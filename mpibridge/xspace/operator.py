@@ -80,8 +80,12 @@ def _from_fields(built: Gridding, grid: Grid, padding: int) -> Any:
     import scipy.sparse
 
     look_up = forward.interpolation(grid, built.position, padding=padding)
+    n_receivers = built.coil.shape[1]
+    coil = np.zeros((len(built.position), 2))
+    coil[:, : min(2, n_receivers)] = built.coil.swapaxes(1, 2).reshape(-1, n_receivers)[:, :2]
+    (c_x, c_y), (w_x, w_y) = coil.T, built.rate[:, :2].T
     parts = [
         built.matrix @ scipy.sparse.diags(weights.astype(np.float32)) @ look_up
-        for weights in built.products()
+        for weights in (c_x * w_x, c_x * w_y + c_y * w_x, c_y * w_y)
     ]
     return scipy.sparse.hstack(parts, format="csr")
