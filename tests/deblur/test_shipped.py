@@ -77,6 +77,27 @@ def test_from_file_to_file_without_a_calibration(scan, tmp_path):
         assert mb.open(target).concentration.shape == shape
 
 
+def test_a_mirrored_scan_gives_the_mirrored_image_to_a_thousandth(phantom):
+    drawn = phantom.on(GRID, 4)
+    silence = simulate.Noise(level=0.0, background=0.0, drift=0.0)
+    one, other = (
+        mb.reconstruct(
+            simulate.scan(
+                drawn.copy(data=picture),
+                replace(preset("xspace-2d"), grid=GRID),
+                generator=np.random.default_rng(0),
+                noise=silence,
+                n_frames=1,
+                n_background=2,
+            ),
+            plugin="deblur",
+        ).concentration.values[0]
+        for picture in (drawn.values, drawn.values[:, ::-1])
+    )
+    assert one.max() > 0.5
+    assert abs(other - one[:, ::-1]).max() <= 1e-3 * one.max()
+
+
 def test_another_grid_is_refused(scan):
     with pytest.raises(WeightsError, match="size"):
         mb.reconstruct(
