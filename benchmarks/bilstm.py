@@ -1,7 +1,7 @@
 """Everything that the model card of `bilstm` shows: targets, noise, controls, sensitivity, speed, pictures.
 
     python benchmarks/bilstm.py --out runs/bilstm/card --weights runs/bilstm/mixed --at-20-db runs/bilstm/20dB \\
-        --controls runs/bilstm/controls --card        # 40 minutes on one core
+        --controls runs/bilstm/controls --long runs/bilstm/long --card        # 40 minutes on one core
 
 Weights are made by bilstm_training.py, controls by bilstm_controls.py. Test scans: three moves of every original of the digit 5.
 """
@@ -361,6 +361,7 @@ def main(
     weights: Annotated[Path, typer.Option(help="weights trained at mixed SNR: a file or a run")],
     at_20_db: Annotated[Path | None, typer.Option(help="weights trained at 20 dB")] = None,
     controls_: Annotated[Path | None, typer.Option("--controls", help="folder of trained controls")] = None,
+    long: Annotated[Path | None, typer.Option(help="folder of controls that were trained for longer")] = None,
     digits: Annotated[Path | None, typer.Option(help="mnist.npz, or the folder of its .mat files")] = None,
     n: Annotated[int | None, typer.Option(help="test scans, for a quick look; default: all")] = None,
     card: Annotated[bool, typer.Option(help="write them into the model card and docs/, too")] = False,
@@ -391,10 +392,11 @@ def main(
     }
     pictures = {"bilstm-digits.png": two_digits(mixed, five)}
     sections["curve"], pictures["bilstm-curve.png"] = curve(ours, some)
-    if controls_ is not None:
-        trained = {"bilstm as shipped": mixed, **controls(controls_)}
-        knowing = next((name for name in trained if name.startswith("ridge")), None)
-        sections["controls"] = compared(trained, some, knowing)
+    for section, folder in {"controls": controls_, "long": long}.items():
+        if folder is not None:
+            trained = {"bilstm as shipped": mixed, **controls(folder)}
+            knowing = next((name for name in trained if name.startswith("ridge")), None)
+            sections[section] = compared(trained, some, knowing)
     if (weights / "history.csv").exists():
         pictures["bilstm-training.png"] = plot.training(weights / "history.csv")
     texts = {name: table(rows) for name, rows in sections.items()}

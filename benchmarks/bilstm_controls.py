@@ -2,9 +2,9 @@
 
     python benchmarks/bilstm_controls.py --out runs/bilstm/controls --minutes 15
 
-Every control is trained for the same CPU time on the same pairs (5 to 25 dB): the recurrent network itself, without the trajectory, with
-the samples of the period in a random order, ridge images of the operator of the preset (they know what `bilstm` must learn), and x-space
-images. One that is finished is not trained again.
+Every control is trained for the same CPU time on the same pairs (5 to 25 dB, half of them deformed, mirrored as `bilstm` does): the
+recurrent network itself, without the trajectory (hence without mirrors), with the samples of the period in a random order, ridge images of
+the operator of the preset (they know what `bilstm` must learn), and x-space images. One that is finished is not trained again.
 """
 
 from __future__ import annotations
@@ -38,12 +38,13 @@ from mpibridge.simulate.response import response
 from mpibridge.targets import replacing
 from mpibridge.xspace import gridding
 from mpibridge_plugins.bilstm.features import root_mean_square
+from mpibridge_plugins.bilstm.mirrors import mirrors
 from mpibridge_plugins.bilstm.network import Answer, Refiner
 
 LAMBDAS = 10.0 ** -np.array([1.5, 0.5, 1.0, 2.0, 2.5, 3.0, 3.5, 4.0])
 """Of the ridge images, relative to the largest eigenvalue; the first bypasses the convolutions."""
 BATCH, LEARNING_RATE, WARMUP, AVERAGE, CLIP = 32, 2e-3, 100, 0.999, 1.0
-SNR = (5.0, 25.0)
+SNR, COPIES = (5.0, 25.0), 4
 
 
 class OnImages(nn.Module):
@@ -138,7 +139,8 @@ def control(name: str, example: Any) -> TrainablePlugin[Any]:
     """An untrained control: one of `CONTROLS`."""
     cls = registry.load("bilstm")
     surrogate = 0.0 if name in ("ridge", "xspace") else cls.Settings().surrogate_weight
-    method = cls(cls.Settings(trajectory=name != "without trajectory", surrogate_weight=surrogate))
+    knows_path = name != "without trajectory"
+    method = cls(cls.Settings(trajectory=knows_path, mirrored=knows_path, surrogate_weight=surrogate))
     torch.manual_seed(0)
     width = method.settings.width
     if name == "ridge":
@@ -150,6 +152,7 @@ def control(name: str, example: Any) -> TrainablePlugin[Any]:
         method.network = build_network(method, example)
         if name == "shuffled":
             method.network = Shuffled(method.network, example.waveform.shape[-1])
+    method.network.mirrors = mirrors(torch.as_tensor(example.trajectory), example.grid, 2)
     return method
 
 
@@ -165,7 +168,8 @@ def trained(name: str, folder: Path, example: Any) -> TrainablePlugin[Any]:
 
 def train(name: str, folder: Path, seconds: float, originals: Originals) -> None:
     """AdamW for so much CPU time; the learning rate falls as a cosine of it; a moving average is kept."""
-    pairs = training_data(originals, SNR, validation=0).pairs(registry.load("bilstm"), Preprocessing(), 0)
+    data = training_data(originals, SNR, validation=0, copies=COPIES)
+    pairs = data.pairs(registry.load("bilstm"), Preprocessing(), 0)
     method = control(name, pairs.example)
     network, averaged = method.network.train(), deepcopy(method.network)
     template = to_device(pairs.example, "cpu", tensors=True)

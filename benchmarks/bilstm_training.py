@@ -33,6 +33,7 @@ def main(
     copies: Annotated[
         int, typer.Option(help="deformed copies of every original beside it, for half of the pairs")
     ] = 0,
+    mirrored: Annotated[bool, typer.Option(help="mirrored scans, too, and means over them")] = True,
     weights: Annotated[Path | None, typer.Option(help="start from these")] = None,
     digits: Annotated[
         Path | None, typer.Option(help="mnist.npz, or a folder of test_images.mat, test_labels.mat")
@@ -45,6 +46,7 @@ def main(
     """Train and say how good the weights are on originals that are in no batch."""
     low, _, high = snr.partition(",")
     settings: dict[str, Any] = {} if weights else {"size": size, "trajectory": not without_trajectory}
+    settings["mirrored"] = mirrored
 
     made = mb.train(
         "bilstm",

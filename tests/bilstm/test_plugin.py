@@ -26,7 +26,9 @@ def images(method, problem):
     return execute(method, problem, generator=np.random.default_rng(0), report=silent).image
 
 
-@pytest.mark.parametrize("settings", [{"trajectory": False}, {"size": "published", **SMALL, "fold": 1}])
+@pytest.mark.parametrize(
+    "settings", [{"trajectory": False}, {"mirrored": True}, {"size": "published", **SMALL, "fold": 1}]
+)
 def test_the_contract_with_other_settings(settings):
     check_plugin(BiLSTM, settings={**SMALL, **settings})
 
@@ -141,9 +143,17 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match="up to step 4"):
-        train("bilstm", data=data(), out=tmp_path / "a", training=SHORT, progress=press, **SMALL)
-    train("bilstm", data=data(), out=tmp_path / "a", training=SHORT, **SMALL)
-    train("bilstm", data=data(), out=tmp_path / "b", training=SHORT, **SMALL)
+        train(
+            "bilstm",
+            data=data(),
+            out=tmp_path / "a",
+            training=SHORT,
+            progress=press,
+            mirrored=True,
+            **SMALL,
+        )
+    train("bilstm", data=data(), out=tmp_path / "a", training=SHORT, mirrored=True, **SMALL)
+    train("bilstm", data=data(), out=tmp_path / "b", training=SHORT, mirrored=True, **SMALL)
     one, two = (load_file(tmp_path / name / "weights.safetensors") for name in "ab")
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert (tmp_path / "a/history.csv").read_bytes() == (tmp_path / "b/history.csv").read_bytes()
@@ -197,6 +207,7 @@ def test_other_sizes_are_refused(trained):
         ({"units": 0}, "units must be a whole number of at least 1, found 0"),
         ({"fold": 1.5}, "fold must be a whole number of at least 1, found 1.5"),
         ({"trajectory": 1}, "trajectory must be true or false, found 1"),
+        ({"mirrored": "y"}, "mirrored must be true or false, found 'y'"),
         ({"mse_weight": -1.0}, "mse_weight must be a number of at least 0, found -1.0"),
         ({"mse_weight": 0.0, "ssim_weight": 0.0}, "both 0"),
     ],

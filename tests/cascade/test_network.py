@@ -8,7 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpibridge_plugins.cascade.network import ITERATIONS, LEVELS, TwoStages, doubled, halved, ridge_images
+from mpibridge_plugins.cascade.network import (
+    FLIPS,
+    ITERATIONS,
+    LEVELS,
+    TwoStages,
+    doubled,
+    halved,
+    mean_over,
+    ridge_images,
+)
 from mpibridge_plugins.linear import data_of
 from tests.score.examples import modelled, problem
 
@@ -54,6 +63,20 @@ def test_the_second_stage_sees_what_the_first_leaves_unexplained():
     rest = found.y - found.model.values * (preliminary.flatten(1) @ found.model.basis)
     wanted = ridge_images(replace(found, y=rest), SHAPE, found.variance)
     torch.testing.assert_close(seen[0][:, 1:], wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_means_over_mirror_images_mirror_with_the_image():
+    torch.manual_seed(0)
+    stage, images = TwoStages(8).refine, torch.rand(2, 1 + len(LEVELS), *SHAPE)
+    torch.nn.init.normal_(stage.leave.weight)
+    with torch.no_grad():
+        alone, mean = stage(images), mean_over(FLIPS, stage, images)
+        torch.testing.assert_close(mean_over(FLIPS[:1], stage, images), alone)
+        flipped = [stage(images.flip(dims)).flip(dims) for dims in FLIPS]
+        torch.testing.assert_close(mean, torch.stack(flipped).mean(0))
+        for dims in FLIPS[1:]:
+            torch.testing.assert_close(mean_over(FLIPS, stage, images.flip(dims)), mean.flip(dims))
+            assert (stage(images.flip(dims)) - alone.flip(dims)).norm() > 0.1 * alone.norm()
 
 
 @pytest.mark.parametrize("detached", [True, False])

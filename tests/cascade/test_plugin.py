@@ -34,7 +34,7 @@ def test_the_contract_on_both_kinds_of_data(drawn):
     check_plugin(Cascade, problem=problem, target=target, settings={"width": 8})
 
 
-@pytest.mark.parametrize("settings", [{"loss": "mse"}, {"stages": "apart"}])
+@pytest.mark.parametrize("settings", [{"loss": "mse", "symmetries": 1}, {"stages": "apart"}])
 def test_the_contract_with_other_settings(settings):
     check_plugin(Cascade, settings={"width": 8, **settings})
 
@@ -144,6 +144,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
         ({"loss": "l1"}, "loss must be full or mse, found 'l1'"),
         ({"stages": "both"}, "stages must be joint or apart"),
         ({"ssim_weight": -1.0}, "ssim_weight must be a number of at least 0, found -1.0"),
+        ({"symmetries": 2}, "symmetries must be 1 or 4, found 2"),
         ({"model_error": 1.0}, "model_error must be a share from 0 to below 1, found 1.0"),
         ({"preliminary_weight": 0}, "both stages are supervised"),
     ],

@@ -21,6 +21,7 @@ from mpibridge_plugins.bilstm.features import (
     folded,
     root_mean_square,
 )
+from mpibridge_plugins.bilstm.mirrors import mirrors
 from mpibridge_plugins.bilstm.settings import BiLSTMSettings
 
 LEAK = 0.01
@@ -49,6 +50,7 @@ class SequenceToImage(nn.Module):
         size = settings.network
         self.n = size.fold * max(1, n_samples // (size.decimation * size.fold))
         self.fold, self.shape = size.fold, grid.shape[1:]
+        self.mirrors = mirrors(trajectory, grid, n_receivers)
         self.features = Features(n_receivers, self.n)
         self.register_buffer("gain", torch.ones(()))
         motion = path.motion(trajectory, grid, self.n) if settings.trajectory else torch.zeros(self.n, 0)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mpibridge.errors import SettingsError, ShapeError
 from mpibridge.model import Grid
 from mpibridge.plugin import Report, Result, TrainablePlugin, WaveformProblem
-from mpibridge_plugins.bilstm import path
+from mpibridge_plugins.bilstm import mirrors, path
 from mpibridge_plugins.bilstm.losses import charbonnier
 from mpibridge_plugins.bilstm.network import SequenceToImage
 from mpibridge_plugins.bilstm.settings import BiLSTMSettings, Size
@@ -59,9 +59,12 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
         The values should be the image as a Gaussian of one pixel sees it along the path (seed: "surrogate image").
         """
         self._require_path(problem)
+        waveform = problem.waveform
         if self.network.training:
-            self.network.update(problem.waveform, target)
-        answer = self.network(problem.waveform)
+            if self.settings.mirrored:
+                waveform, target = mirrors.drawn(waveform, target, self.network.mirrors, generator)
+            self.network.update(waveform, target)
+        answer = self.network(waveform)
         peak = target.amax((1, 2, 3))
         peak = torch.where(peak > 0, peak, 1.0)
         wanted, image = target[:, 0] / peak[:, None, None], answer.image / peak[:, None, None]
@@ -79,12 +82,15 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
         """Images without negative values. trace: ``values`` (frame, sample), the image as it was read along the path."""
         _require_plane(problem.grid)
         self._require_path(problem)
+        ways = self.network.mirrors if self.settings.mirrored else self.network.mirrors[:1]
         images, values = [], []
         with torch.no_grad():
-            for part in problem.waveform.split(CHUNK):
-                answer = self.network(part)
-                images.append(answer.image[:, None].clamp_min(0))
-                values.append(answer.values)
+            for part in problem.waveform.split(CHUNK // len(ways)):
+                answer = self.network(torch.cat([way.waveform(part) for way in ways]))
+                seen = answer.image[:, None].clamp_min(0).chunk(len(ways))
+                back = [way.image(image) for way, image in zip(ways, seen, strict=True)]
+                images.append(torch.stack(back).mean(0))
+                values.append(answer.values[: len(part)])
                 report(sum(map(len, images)), len(problem.waveform), "bilstm")
         return Result(image=torch.cat(images), trace={"values": torch.cat(values)})
 

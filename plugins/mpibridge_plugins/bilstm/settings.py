@@ -40,6 +40,7 @@ class BiLSTMSettings:
     values: int | None = None  # numbers the BiLSTM gives per sample, at least 1; the first is the surrogate
     width: int | None = None  # channels of the convolutions, at least 1
     trajectory: bool = True  # the network knows the path: as features, and where its gridding begins
+    mirrored: bool = False  # trained on mirrored scans, too; images are means over them (receivers on x, y)
     surrogate_weight: float = 1.0  # of the Charbonnier loss of the values along the path, at least 0
     mse_weight: float = 5.0  # of the mean squared error of the image, at least 0
     ssim_weight: float = 1.0  # of 1 − SSIM of the image, at least 0
@@ -53,8 +54,9 @@ class BiLSTMSettings:
                 object.__setattr__(self, name, usual)
             elif not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise SettingsError(f"{name} must be a whole number of at least 1, found {value!r}")
-        if not isinstance(self.trajectory, bool):
-            raise SettingsError(f"trajectory must be true or false, found {self.trajectory!r}")
+        for name in ("trajectory", "mirrored"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} must be true or false, found {getattr(self, name)!r}")
         for name in ("surrogate_weight", "mse_weight", "ssim_weight"):
             value = getattr(self, name)
             if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value) or value < 0:

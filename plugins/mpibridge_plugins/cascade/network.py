@@ -6,6 +6,7 @@ stages; what they are made of is ours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 
@@ -23,6 +24,9 @@ GROUPS = 8
 """Of channels that are normalised together: without it the second stage grew out of bounds and fell silent."""
 LEAK = 0.01
 """Slope below 0: a pixel that should be empty may be negative in training, and finds back."""
+
+FLIPS: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-1, -2))
+"""Of an image (…, y, x)."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,25 @@ class TwoStages(nn.Module):
         self.inverse = Inverse(width)
         self.refine = UNet(1 + len(LEVELS), width)
 
-    def forward(self, data: Data, shape: tuple[int, int]) -> Answer:
-        """shape: (y, x) of the plane."""
+    def forward(self, data: Data, shape: tuple[int, int], symmetries: int = 1) -> Answer:
+        """shape: (y, x) of the plane. symmetries: 1, or 4 for means over what the stages make of mirrored images."""
+        flips = FLIPS[:symmetries]
         with torch.no_grad():
             positive = data.nonnegative(data.variance, ITERATIONS).unflatten(1, shape)
-        preliminary = self.inverse(torch.cat([positive[:, None], ridge_images(data, shape)], 1))
+        preliminary = mean_over(
+            flips, self.inverse, torch.cat([positive[:, None], ridge_images(data, shape)], 1)
+        )
         given = preliminary.detach() if self.detached else preliminary
         seen = given.flatten(1) @ data.model.basis * data.model.values
         unexplained = ridge_images(replace(data, y=data.y - seen), shape, data.variance)
-        correction = self.refine(torch.cat([given[:, None], unexplained], 1))
+        correction = mean_over(flips, self.refine, torch.cat([given[:, None], unexplained], 1))
         return Answer(preliminary, functional.leaky_relu(given + correction, LEAK))
+
+
+def mean_over(flips: Sequence[tuple[int, ...]], stage: nn.Module, images: Tensor) -> Tensor:
+    """What a stage makes of images and of their mirror images, mirrored back, on average."""
+    answers = stage(torch.cat([images.flip(dims) for dims in flips])).chunk(len(flips))
+    return torch.stack([answer.flip(dims) for answer, dims in zip(answers, flips, strict=True)]).mean(0)
 
 
 def ridge_images(data: Data, shape: tuple[int, int], variance: Tensor | None = None) -> Tensor:

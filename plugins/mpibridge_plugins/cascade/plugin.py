@@ -75,14 +75,16 @@ class Cascade(TrainablePlugin[SpectralProblem]):
         data = data_of(problem, self._model.of(problem).cut(SMALLEST), self.settings.model_error)
         silent = (data.y == 0).all(1)  # no signal: no image
         scale = torch.where(silent[:, None], 0.0, data.scale)[:, :, None]
+        symmetries = self.settings.symmetries
+        at_once = CHUNK // symmetries
         preliminary, images = [], []
         with torch.no_grad():
-            for first in range(0, total, CHUNK):
-                part = slice(first, first + CHUNK)
-                answer = self.network(data.frames(part), shape[1:])
+            for first in range(0, total, at_once):
+                part = slice(first, first + at_once)
+                answer = self.network(data.frames(part), shape[1:], symmetries)
                 preliminary.append(answer.preliminary.clamp_min(0) * scale[part])
                 images.append(answer.image.clamp_min(0) * scale[part])
-                report(min(first + CHUNK, total), total, "cascade")
+                report(min(first + at_once, total), total, "cascade")
         return Result(
             image=torch.cat(images).reshape(-1, *shape),
             trace={"preliminary": torch.cat(preliminary).reshape(-1, *shape)},

@@ -10,6 +10,7 @@ from mpibridge.errors import SettingsError
 
 LOSSES = ("full", "mse")
 STAGES = ("joint", "apart")
+SYMMETRIES = (1, 4)
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class CascadeSettings:
     width: int = 48  # channels of the networks at half resolution, an even number of at least 2
     loss: str = "full"  # full (squares, absolute values, SSIM, uniformity) or mse (squares alone)
     model_error: float = 0.01  # of the system matrix, as a share of the data; adds to the noise; below 1
+    symmetries: int = 4  # both stages are means over so many mirror images; 1: none, faster
     stages: str = "joint"  # joint: the image's loss trains both stages; apart: each stage has its own loss
     absolute_weight: float = 0.2  # full: of the absolute error, at least 0
     ssim_weight: float = 0.1  # full: of 1 − SSIM, at least 0
@@ -32,6 +34,8 @@ class CascadeSettings:
         for name, allowed in (("loss", LOSSES), ("stages", STAGES)):
             if getattr(self, name) not in allowed:
                 raise SettingsError(f"{name} must be {' or '.join(allowed)}, found {getattr(self, name)!r}")
+        if self.symmetries not in SYMMETRIES or isinstance(self.symmetries, bool):
+            raise SettingsError(f"symmetries must be 1 or 4, found {self.symmetries!r}")
         for name in ("absolute_weight", "ssim_weight", "uniformity_weight", "preliminary_weight"):
             value = getattr(self, name)
             if not isinstance(value, Real) or isinstance(value, bool) or not isfinite(value) or value < 0:
