@@ -114,6 +114,13 @@ def test_what_cannot_be_compared():
         Method("m", "tv", grid={"regularization": (1.0, 0.1)})
 
 
+def test_without_the_baseline_nothing_is_measured():
+    with pytest.raises(
+        SettingsError, match=r"compared with kaczmarz, which is not among tv; pass protocol\.chosen"
+    ):
+        protocol.evaluate(bed(), [protocol.BASELINES["tv"]], [25.0])
+
+
 def test_outcome_is_what_the_images_say(tmp_path):
     small = {"iterations": (3, 10), "regularization": (1e-2, 1e-1, 1.0)}
     methods = [

@@ -20,7 +20,7 @@ from mpibridge.preprocessing import Preprocessing
 from mpibridge.progress import silent
 from mpibridge.protocol.bed import Bed
 from mpibridge.protocol.cost import Cost, Trial, cost, run_method
-from mpibridge.protocol.methods import Method
+from mpibridge.protocol.methods import BASELINE, Method
 from mpibridge.protocol.tuning import Tuned, tune
 
 METRICS: Mapping[str, Callable[..., float]] = {"PSNR": psnr, "SSIM": ssim, "NRMSE": nrmse}
@@ -66,8 +66,13 @@ def evaluate(
     """Tune every method on the tuning scans of each noise level, then measure it on the test scans.
 
     Raises WeightsError if a trained method has no weights for this acquisition, SettingsError if its weights were trained on a
-    family that is called unseen.
+    family that is called unseen or if the baseline is missing.
     """
+    if BASELINE not in [method.name for method in methods]:
+        names = ", ".join(method.name for method in methods)
+        raise SettingsError(
+            f"every method is compared with {BASELINE}, which is not among {names}; pass protocol.chosen(…), which adds it"
+        )
     scores: list[Score] = []
     costs: list[Cost] = []
     truths: dict[str, np.ndarray] = {}
