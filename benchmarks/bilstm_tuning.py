@@ -67,6 +67,7 @@ def main(
             preprocessing=PREPROCESSING,
             weights=start,
             device="cpu",
+            mirrored=True,
         )
         minutes = made.header.training["seconds"] / 60
         rows.append({"weights": name, "steps": steps, "minutes": f"{minutes:.0f}", **measured(made.path)})
