@@ -2,9 +2,10 @@
 
     python benchmarks/bilstm_controls.py --out runs/bilstm/controls --minutes 15
 
-Every control is trained for the same CPU time on the same pairs (5 to 25 dB, half of them deformed, mirrored as `bilstm` does): the
-recurrent network itself, without the trajectory (hence without mirrors), with the samples of the period in a random order, ridge images of
-the operator of the preset (they know what `bilstm` must learn), and x-space images. One that is finished is not trained again.
+Every control is trained for the same CPU time on the same pairs (5 to 25 dB, half of them deformed): the recurrent network itself, with
+mirrored scans; ridge images of the operator of the preset (they know what `bilstm` must learn) and x-space images, mirrored, too; then,
+since mirrors tell of the path and the order, the recurrent network without them, without the trajectory besides, and with the samples of
+the period in a random order besides. One that is finished is not trained again.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def control(name: str, example: Any) -> TrainablePlugin[Any]:
     cls = registry.load("bilstm")
     surrogate = 0.0 if name in ("ridge", "xspace") else cls.Settings().surrogate_weight
     knows_path = name != "without trajectory"
-    method = cls(cls.Settings(trajectory=knows_path, mirrored=knows_path, surrogate_weight=surrogate))
+    method = cls(cls.Settings(trajectory=knows_path, mirrored=name in MIRRORED, surrogate_weight=surrogate))
     torch.manual_seed(0)
     width = method.settings.width
     if name == "ridge":
@@ -156,7 +157,8 @@ def control(name: str, example: Any) -> TrainablePlugin[Any]:
     return method
 
 
-CONTROLS = ("bilstm", "ridge", "xspace", "without trajectory", "shuffled")
+MIRRORED = ("bilstm", "ridge", "xspace")
+CONTROLS = (*MIRRORED, "without mirrors", "without trajectory", "shuffled")
 
 
 def trained(name: str, folder: Path, example: Any) -> TrainablePlugin[Any]:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from mpibridge import protocol, registry
 from mpibridge import weights as trained
-from mpibridge.execution import build_network, execute
+from mpibridge.execution import execute
 from mpibridge.metrics import bootstrap, nrmse, per_image, ssim
 from mpibridge.operators import SystemMatrix
 from mpibridge.plugin import SpectralProblem, WaveformProblem, make_settings
@@ -46,13 +46,10 @@ def run(method: Any) -> Images:
     )
 
 
-def with_weights(path: Path) -> Any:
-    """`bilstm` with the weights of a file or of the folder of a run."""
-    cls, found = registry.load("bilstm"), trained.read(path)
-    method = cls(make_settings(cls, trained.with_network(cls, {}, found)))
-    method.network = build_network(method, problem(np.zeros((1, 2, 1632), np.float32)))
-    found.load_into(method.network)
-    return method
+def with_weights(path: Path, **settings: Any) -> Any:
+    """`bilstm` with the weights of a file or of the folder of a run. settings: others than those of the weights."""
+    example = problem(np.zeros((1, 2, 1632), np.float32))
+    return trained.build_method(registry.load("bilstm"), settings, example, trained.read(path))
 
 
 def controls(folder: Path) -> dict[str, Images]:

@@ -25,7 +25,7 @@ import score
 import torch
 import typer
 from card import DPI, put, same_as_before, table
-from cascade_bed import LEVELS, Pairs, Raster, raster
+from cascade_bed import LEVELS, SEEDS, Pairs, Raster, raster
 from cascade_methods import Cascade, chosen, fidelity, resolution
 from cascade_pictures import figures_1_and_2, measured, rates_picture
 from cascade_tables import (
@@ -124,7 +124,7 @@ def main(
     others = {name: path for name in ("openmpi-2d", "encoding-array") if (path := finished(runs / name))}
     paths = {name: method.path for name, method in weights.items()} | others
     digests = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
-    same_as_before(out, {"pairs": pairs, "images": images, "scans": n, "weights": digests})
+    same_as_before(out, {"seeds": SEEDS, "pairs": pairs, "images": images, "scans": n, "weights": digests})
     sections = {"weights": weights_table(paths)}
 
     def pictured(name: str, figure: plt.Figure) -> None:

@@ -37,6 +37,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "mse-joint": {"loss": "mse"},
     "mse-apart": {"loss": "mse", "stages": "apart"},
 }
+MIRRORED = {"symmetries": 4}
+"""Of simulated scanners, which are their own mirror images."""
 ALIKE = Training(
     batch=16, learning_rate=1.5e-3, warmup=200, validate_every=100, average=0.998, evaluate=128, licence="MIT"
 )
@@ -74,11 +76,11 @@ def measured() -> Data:
 
 RUNS: Mapping[str, Run] = {
     **{
-        name: Run(training_data, replace(ALIKE, steps=ABLATION), settings)
+        name: Run(training_data, replace(ALIKE, steps=ABLATION), {**MIRRORED, **settings})
         for name, settings in VARIANTS.items()
     },
-    "narrowband": Run(training_data, replace(ALIKE, steps=4000)),
-    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=3000, batch=32), preprocessing=score.SELECTION),
+    "narrowband": Run(training_data, replace(ALIKE, steps=4000), MIRRORED),
+    "openmpi-2d": Run(openmpi, replace(ALIKE, steps=3000, batch=32), MIRRORED, preprocessing=score.SELECTION),
     "encoding-array": Run(measured, replace(ALIKE, steps=1500, batch=32), {"width": 32, "model_error": 0.03}),
 }
 

@@ -244,7 +244,7 @@ def _trainable_names() -> Iterator[str]:
 def _start(
     cls: type[TrainablePlugin], path: str | Path, settings: dict[str, Any], out: Path
 ) -> trained.Weights:
-    """The weights to start from. The acquisition may be another one: that is what one tunes them for."""
+    """The weights to start from. The acquisition may be another one, and so may losses: that is what one tunes them for."""
     found = trained.read(path)
     if found.header.plugin != cls.name:
         raise WeightsError(f"{found.path}: weights of plugin {found.header.plugin!r}, not of {cls.name!r}")
@@ -253,8 +253,9 @@ def _start(
             f"weights={path!s} is what this run writes; leave it out to go on with the run, or choose another folder"
         )
     fixed = trained.with_network(cls, {}, found)
-    for name, value in fixed.items():
-        if name in settings and settings[name] != value:
+    for name in cls.network_settings:
+        value = fixed.get(name)
+        if name in fixed and name in settings and settings[name] != value:
             raise WeightsError(f"{found.path}: trained with {name}={value!r}, not {settings[name]!r}")
     return found
 

@@ -49,7 +49,8 @@ def test_they_are_sound_small_licensed_and_never_saw_a_five(shipped):
     assert shipped.path.stat().st_size <= 10e6
     assert shipped.header.licence == "MIT"
     assert shipped.header.settings["size"] == "compact"
-    assert shipped.header.data["families"] == ["digits but 5"]
+    assert shipped.header.data["families"] == ["digits but 5", "digits but 5, deformed"]
+    assert shipped.header.settings["mirrored"] is True
     assert shipped.header.acquisition.scanner == "mnist-2d"
     assert len(shipped.header.acquisition.phases) == 3
 

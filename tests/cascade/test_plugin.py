@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import mpibridge as mb
@@ -18,6 +19,7 @@ from mpibridge.progress import silent
 from mpibridge.simulate.presets import preset
 from mpibridge.testing import check_plugin
 from mpibridge.training import Simulated, Training, train
+from mpibridge_plugins.cascade.network import FLIPS, mean_over
 from mpibridge_plugins.cascade.plugin import Cascade
 from tests.cascade.examples import narrowband, raster, spectral, untrained
 
@@ -34,7 +36,7 @@ def test_the_contract_on_both_kinds_of_data(drawn):
     check_plugin(Cascade, problem=problem, target=target, settings={"width": 8})
 
 
-@pytest.mark.parametrize("settings", [{"loss": "mse", "symmetries": 1}, {"stages": "apart"}])
+@pytest.mark.parametrize("settings", [{"loss": "mse", "symmetries": 4}, {"stages": "apart"}])
 def test_the_contract_with_other_settings(settings):
     check_plugin(Cascade, settings={"width": 8, **settings})
 
@@ -69,6 +71,26 @@ def test_the_trace_holds_the_preliminary_image():
     result = execute(untrained(problem), problem, generator=np.random.default_rng(0), report=silent)
     assert result.trace["preliminary"].shape == result.image.shape
     assert not np.allclose(result.trace["preliminary"], result.image)
+
+
+def test_four_symmetries_are_means_of_both_stages():
+    problem, _ = narrowband()
+    one, four = untrained(problem, symmetries=1), untrained(problem, symmetries=4)
+    assert np.abs(images(four, problem) - images(one, problem)).max() > 0.01 * images(one, problem).max()
+    seen = []
+    for stage in (four.network.inverse, four.network.refine):
+        stage.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    result = execute(four, problem, generator=np.random.default_rng(0), report=silent)
+    assert [len(given) for given in seen] == [16, 16]
+    for given in seen:
+        for part, dims in zip(given.chunk(4), FLIPS, strict=True):
+            torch.testing.assert_close(part, given[:4].flip(dims))
+    with torch.no_grad():
+        preliminary = mean_over(FLIPS, four.network.inverse, seen[0][:4]).clamp_min(0)
+    ratio = result.trace["preliminary"][:, 0] / np.maximum(preliminary.numpy(), 1e-12)
+    for frame, found in zip(ratio, preliminary.numpy(), strict=True):
+        bright = found > 0.1 * found.max()
+        np.testing.assert_allclose(frame[bright], frame[bright][0], rtol=1e-3)
 
 
 def test_more_harmonics_are_more_rows():
@@ -144,6 +166,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path):
         ({"loss": "l1"}, "loss must be full or mse, found 'l1'"),
         ({"stages": "both"}, "stages must be joint or apart"),
         ({"ssim_weight": -1.0}, "ssim_weight must be a number of at least 0, found -1.0"),
+        ({"symmetries": True}, "symmetries must be 1 or 4, found True"),
         ({"symmetries": 2}, "symmetries must be 1 or 4, found 2"),
         ({"model_error": 1.0}, "model_error must be a share from 0 to below 1, found 1.0"),
         ({"preliminary_weight": 0}, "both stages are supervised"),

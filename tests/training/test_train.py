@@ -104,6 +104,7 @@ def test_first_step_is_the_loss_of_the_weights_it_starts_from(tmp_path, learner)
     assert tuned.header.training["started_from"] == "weights.safetensors"
     with pytest.raises(WeightsError, match="trained with width=9, not 12"):
         train("learner", data=data, out=tmp_path / "x", weights=tmp_path / "start", training=SHORT, width=12)
+    train("learner", data=data, out=tmp_path / "y", weights=tmp_path / "start", training=SHORT, blow_up=1e-9)
     with pytest.raises(SettingsError, match="is what this run writes"):
         train("learner", data=data, out=tmp_path / "start", weights=tmp_path / "start", training=SHORT)
 

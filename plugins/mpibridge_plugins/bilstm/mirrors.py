@@ -2,7 +2,7 @@
 
 For the preset `mnist-2d` (16 and 17 cycles per period) half a period later is the path mirrored in y, and the period backwards the path
 turned by 180°. So the voltages of the mirrored object are known, with no further scan: they are those that were recorded, in another
-order, where the receivers lie along x and y.
+order, where the receivers lie along the axes and nothing lags behind (relaxation, a transfer function) if it is run backwards.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from mpibridge.model import Grid
 
-NEAR = 1e-3
-"""How far, as a share of its largest coordinate, a mirrored path may lie from the path."""
+NEAR = 1e-2
+"""How far, as a share of its largest coordinate, a mirrored path may lie from the path: less than a pixel on grids of interest."""
 PLANE = ((1, -1), (-1, 1), (-1, -1))
 """Signs of x and y."""
 
@@ -39,22 +39,28 @@ class Mirror(NamedTuple):
 
 
 def mirrors(trajectory: Tensor, grid: Grid, n_receivers: int) -> list[Mirror]:
-    """The identity first, then those that a path (sample, 3) round the middle of the grid has, if receivers are those of x, y, z.
+    """The identity first, then those that a path (sample, 3) round the middle of the grid has.
 
-    A voltage is the change of a flux: its sign turns with its receiver, and once more where the path is run backwards.
+    Three receivers are taken to lie along x, y and z, others along the axes that the path moves on, as many as receivers; where that
+    does not fit, there is the identity alone. A voltage is the change of a flux: its sign turns with its receiver, and once more
+    where the path is run backwards.
     """
     points = (trajectory.detach().cpu().double() - torch.tensor(grid.center)).numpy()
     reach, n = max(np.abs(points).max(), 1e-12), len(points)
+    moving = [axis for axis in range(3) if np.ptp(points[:, axis]) > NEAR * reach]
+    axes = [0, 1, 2] if n_receivers == 3 else moving
     found = [Mirror((), torch.arange(n), torch.ones(n_receivers))]
+    if len(axes) != n_receivers:
+        return found
     for signs, backwards in product(PLANE, (1, -1)):
         dims = tuple(dim for dim, sign in zip((-1, -2), signs, strict=True) if sign < 0)
-        if n_receivers > 3 or any(mirror.dims == dims for mirror in found):
+        if any(mirror.dims == dims for mirror in found):
             continue
         mirrored = points * [*signs, 1]
         order = backwards * np.arange(n) % n
         order = np.roll(order, _delay(points[order], mirrored))
         if np.abs(points[order] - mirrored).max() <= NEAR * reach:
-            of_receivers = backwards * torch.tensor([*signs, 1.0][:n_receivers])
+            of_receivers = backwards * torch.tensor([*signs, 1.0])[axes]
             found.append(Mirror(dims, torch.from_numpy(order), of_receivers))
     return found
 

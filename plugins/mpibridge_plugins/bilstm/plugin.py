@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mpibridge.errors import SettingsError, ShapeError
+from mpibridge.errors import MPIBridgeWarning, SettingsError, ShapeError
 from mpibridge.model import Grid
 from mpibridge.plugin import Report, Result, TrainablePlugin, WaveformProblem
 from mpibridge_plugins.bilstm import mirrors, path
@@ -19,7 +20,7 @@ from mpibridge_plugins.bilstm.settings import BiLSTMSettings, Size
 from mpibridge_plugins.similarity import ssim
 
 CHUNK = 64
-"""Frames that go through the network at once."""
+"""Frames, or their mirror images, that go through the network at once."""
 PATH = 0.11
 """How far, as a share of its largest coordinate, a path may lie from that of the network: weights are taken for amplitudes that
 
@@ -47,7 +48,15 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
     def build_network(self, problem: WaveformProblem) -> SequenceToImage:
         _require_plane(problem.grid)
         n_receivers, n_samples = problem.waveform.shape[1:]
-        return SequenceToImage(self.settings, problem.trajectory, problem.grid, n_receivers, n_samples)
+        network = SequenceToImage(self.settings, problem.trajectory, problem.grid, n_receivers, n_samples)
+        if self.settings.mirrored and len(network.mirrors) == 1:
+            warnings.warn(
+                "mirrored=True changes nothing: no mirror image of the path round the middle of the grid is the path again, or "
+                f"{n_receivers} receivers do not fit the axes it moves on",
+                MPIBridgeWarning,
+                stacklevel=2,
+            )
+        return network
 
     def bytes_per_frame(self, problem: WaveformProblem) -> int:
         """The waveform in its features; activations are those of `CHUNK` frames at any time."""
@@ -79,17 +88,17 @@ class BiLSTM(TrainablePlugin[WaveformProblem]):
     def reconstruct(
         self, problem: WaveformProblem, *, generator: np.random.Generator, report: Report
     ) -> Result:
-        """Images without negative values. trace: ``values`` (frame, sample), the image as it was read along the path."""
+        """Images without negative values. trace: ``values`` (frame, sample), the image as it was read along the path, unmirrored."""
         _require_plane(problem.grid)
         self._require_path(problem)
-        ways = self.network.mirrors if self.settings.mirrored else self.network.mirrors[:1]
+        mirrored = self.network.mirrors if self.settings.mirrored else self.network.mirrors[:1]
         images, values = [], []
         with torch.no_grad():
-            for part in problem.waveform.split(CHUNK // len(ways)):
-                answer = self.network(torch.cat([way.waveform(part) for way in ways]))
-                seen = answer.image[:, None].clamp_min(0).chunk(len(ways))
-                back = [way.image(image) for way, image in zip(ways, seen, strict=True)]
-                images.append(torch.stack(back).mean(0))
+            for part in problem.waveform.split(CHUNK // len(mirrored)):
+                answer = self.network(torch.cat([mirror.waveform(part) for mirror in mirrored]))
+                seen = answer.image[:, None].chunk(len(mirrored))
+                back = [mirror.image(image) for mirror, image in zip(mirrored, seen, strict=True)]
+                images.append(torch.stack(back).mean(0).clamp_min(0))
                 values.append(answer.values[: len(part)])
                 report(sum(map(len, images)), len(problem.waveform), "bilstm")
         return Result(image=torch.cat(images), trace={"values": torch.cat(values)})

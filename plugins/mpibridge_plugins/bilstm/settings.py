@@ -40,7 +40,7 @@ class BiLSTMSettings:
     values: int | None = None  # numbers the BiLSTM gives per sample, at least 1; the first is the surrogate
     width: int | None = None  # channels of the convolutions, at least 1
     trajectory: bool = True  # the network knows the path: as features, and where its gridding begins
-    mirrored: bool = False  # trained on mirrored scans, too; images are means over them (receivers on x, y)
+    mirrored: bool = False  # trained on mirrored scans, too; images are means over them; coils on the axes
     surrogate_weight: float = 1.0  # of the Charbonnier loss of the values along the path, at least 0
     mse_weight: float = 5.0  # of the mean squared error of the image, at least 0
     ssim_weight: float = 1.0  # of 1 − SSIM of the image, at least 0

@@ -20,7 +20,7 @@ class CascadeSettings:
     width: int = 48  # channels of the networks at half resolution, an even number of at least 2
     loss: str = "full"  # full (squares, absolute values, SSIM, uniformity) or mse (squares alone)
     model_error: float = 0.01  # of the system matrix, as a share of the data; adds to the noise; below 1
-    symmetries: int = 4  # both stages are means over so many mirror images; 1: none, faster
+    symmetries: int = 1  # both stages are means over so many mirror images: 1 or 4, if the operator has them
     stages: str = "joint"  # joint: the image's loss trains both stages; apart: each stage has its own loss
     absolute_weight: float = 0.2  # full: of the absolute error, at least 0
     ssim_weight: float = 0.1  # full: of 1 − SSIM, at least 0
