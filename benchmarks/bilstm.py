@@ -8,11 +8,12 @@ Weights are made by bilstm_training.py, controls by bilstm_controls.py. Test sca
 
 from __future__ import annotations
 
-import json
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import typer
-from bilstm_digits import MOVES, PRESET, READINGS, Originals, Scans, held_out_scans, in_order, scans
+from bilstm_digits import (
+    MOVES,
+    PRESET,
+    READINGS,
+    TEST_SEED,
+    Originals,
+    Scans,
+    held_out_scans,
+    in_order,
+    scans,
+)
 from bilstm_methods import (
     Images,
     Kaczmarz,
@@ -34,7 +45,7 @@ from bilstm_methods import (
     with_weights,
     xspace,
 )
-from card import DPI, keep, put, table
+from card import DPI, Parts, keep, put, same_as_before, table
 
 from mpibridge import plot, reconstruct
 from mpibridge.errors import MPIBridgeError, WeightsError
@@ -45,6 +56,7 @@ from mpibridge.progress import silent
 from mpibridge.simulate import Particles, phantoms, scan
 from mpibridge.simulate.presets import Preset, preset
 from mpibridge.simulate.sequences import LissajousSequence
+from mpibridge.weights import read
 from mpibridge_plugins.bilstm import path
 
 HOME = Path(__file__).parent.parent
@@ -143,14 +155,6 @@ def classical(originals: Originals, five: Scans) -> list[dict[str, Any]]:
     return rows
 
 
-def kept(file: Path, make: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Rows that do not depend on the weights: measured once per folder."""
-    if not file.exists():
-        file.write_text(json.dumps(make(), indent=1, ensure_ascii=False))
-    rows: list[dict[str, Any]] = json.loads(file.read_text())
-    return rows
-
-
 def readings(ours: Mapping[str, Images], five: Scans) -> list[dict[str, Any]]:
     """SSIM / NRMSE by range / by norm in per cent for what "SNR" may mean, and the SNR as a power ratio."""
     rows = []
@@ -166,36 +170,40 @@ def readings(ours: Mapping[str, Images], five: Scans) -> list[dict[str, Any]]:
     return rows
 
 
-def curve(methods: Mapping[str, Images], some: Scans) -> tuple[list[dict[str, Any]], plt.Figure]:
-    """SSIM and NRMSE over the SNR, and from where on the seed's rows are met."""
-    found = {
-        name: np.array(
-            [
-                [values.mean() for values in list(figures(images(some.at(level)), some.truth).values())[:2]]
-                for level in CURVE
-            ]
-        )
+def curve(methods: Mapping[str, Images], some: Scans) -> dict[str, list[list[float]]]:
+    """Mean SSIM and NRMSE by range of every method at the levels of `CURVE`."""
+    return {
+        name: [
+            [values.mean() for values in list(figures(images(some.at(level)), some.truth).values())[:2]]
+            for level in CURVE
+        ]
         for name, images in methods.items()
     }
+
+
+def seeds_rows(found: Mapping[str, list[list[float]]]) -> list[dict[str, Any]]:
+    """From where on the rows of the seed are met."""
+    rows = []
+    for level, (similar, error) in SEED.items():
+        line: dict[str, Any] = {"row of the seed": f"{level:g} dB: SSIM {similar}, NRMSE {error}"}
+        for name, values in found.items():
+            met = [at for at, (s, e) in zip(CURVE, values, strict=True) if s >= similar and e <= error]
+            line[f"met by {name}"] = f"from {met[0]:g} dB on" if met else "nowhere to 50 dB"
+        rows.append(line)
+    return rows
+
+
+def curve_picture(found: Mapping[str, list[list[float]]]) -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for axis, column, label in zip(axes, (0, 1), ("SSIM (%)", "NRMSE by range (%)"), strict=True):
         for name, values in found.items():
-            axis.plot(CURVE, values[:, column], marker=".", label=name)
+            axis.plot(CURVE, [pair[column] for pair in values], marker=".", label=name)
         axis.plot(list(SEED), [pair[column] for pair in SEED.values()], "k_", ms=14, label="seed")
         axis.plot(list(TARGETS), [pair[column] for pair in TARGETS.values()], "k+", label="target")
         axis.set(xlabel="SNR, mean u²/σ² of the waveform (dB)", ylabel=label)
         axis.grid(alpha=0.3)
     axes[0].legend()
-    rows = []
-    for level, (similar, error) in SEED.items():
-        line: dict[str, Any] = {"row of the seed": f"{level:g} dB: SSIM {similar}, NRMSE {error}"}
-        for name, values in found.items():
-            reached = np.flatnonzero((values[:, 0] >= similar) & (values[:, 1] <= error))
-            line[f"met by {name}"] = (
-                f"from {CURVE[reached[0]]:g} dB on" if len(reached) else "nowhere to 50 dB"
-            )
-        rows.append(line)
-    return rows, figure
+    return figure
 
 
 def families(images: Images, n: int) -> list[dict[str, Any]]:
@@ -372,51 +380,59 @@ def main(
     digits: Annotated[Path | None, typer.Option(help="mnist.npz, or the folder of its .mat files")] = None,
     n: Annotated[int | None, typer.Option(help="test scans, for a quick look; default: all")] = None,
     card: Annotated[bool, typer.Option(help="write them into the model card and docs/, too")] = False,
+    only: Annotated[str | None, typer.Option(help="beginnings of parts, separated by commas")] = None,
 ) -> None:
-    """Measure `bilstm` and write what its card shows."""
+    """Measure `bilstm` and write what its card shows. Parts that lie in the folder are not measured again."""
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
-    originals = Originals.of(digits)
+    originals, method = Originals.of(digits), with_weights(weights)
     five = held_out_scans(originals, n=n)
-    method = with_weights(weights)
-    ours = {"5 to 25 dB": run(method)}
-    if at_20_db is not None:
-        ours["20 dB"] = run(with_weights(at_20_db))
-    mixed, alone = ours["5 to 25 dB"], run(with_weights(weights, mirrored=False))
     some = Scans(five.truth[::MOVES], five.waveform[::MOVES])
-    sections = {
-        "targets": targets(ours, five, scans(in_order(originals.part("validation")), FEW, seed=2)),
-        "noise": compared(
-            {
-                **{f"bilstm, trained at {name}": images for name, images in ours.items()},
-                "bilstm, trained at 5 to 25 dB, without the mirrored scans": alone,
-            },
-            five,
-            moves=MOVES,
-        ),
-        "readings": readings(ours, some),
-        "classical": kept(out / "classical.json", lambda: classical(originals, five)),
-        "families": families(mixed, min(FEW, len(five.truth))),
-        "sensitivity": sensitivity(mixed, originals, weights),
-        "shuffled": shuffled(mixed, five),
-        "surrogate": surrogate(method, five),
-        "speed": speed({"four scans": mixed, "one scan": alone}, five.at(20.0)),
+    mixed, alone = run(method), run(with_weights(weights, mirrored=False))
+    ours = {"5 to 25 dB": mixed} | ({} if at_20_db is None else {"20 dB": run(with_weights(at_20_db))})
+    measured = {
+        **{f"bilstm, trained at {name}": images for name, images in ours.items()},
+        "bilstm, trained at 5 to 25 dB, without the mirrored scans": alone,
     }
-    pictures = {"bilstm-digits.png": two_digits(mixed, five)}
-    sections["curve"], pictures["bilstm-curve.png"] = curve(ours, some)
-    for section, folder in {"controls": controls_, "long": long}.items():
+    choosing = scans(in_order(originals.part("validation")), FEW, seed=2)
+    makers: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "targets": lambda: targets(ours, five, choosing),
+        "noise": lambda: compared(measured, five, moves=MOVES),
+        "readings": lambda: readings(ours, some),
+        "classical": lambda: classical(originals, five),
+        "families": lambda: families(mixed, min(FEW, len(five.truth))),
+        "sensitivity": lambda: sensitivity(mixed, originals, weights),
+        "shuffled": lambda: shuffled(mixed, five),
+        "surrogate": lambda: surrogate(method, five),
+        "speed": lambda: speed({"four scans": mixed, "one scan": alone}, five.at(20.0)),
+    }
+    for name, folder in {"controls": controls_, "long": long}.items():
         if folder is not None:
-            trained = {"bilstm as shipped": mixed, **controls(folder)}
-            knowing = next((name for name in trained if name.startswith("ridge")), None)
-            sections[section] = compared(trained, some, knowing)
+            makers[name] = partial(against_ridge, mixed, folder, some)
+    same_as_before(out, {"scans": n, "seed": TEST_SEED, "weights": digests(weights, at_20_db)})
+    part = Parts(out, None if only is None else set(only.split(",")))
+    sections = {name: table(rows) for name, make in makers.items() if (rows := part(name, make))}
+    pictures = {"bilstm-digits.png": two_digits(mixed, five)}
+    if found := part("curve", lambda: curve(ours, some)):
+        sections["curve"], pictures["bilstm-curve.png"] = table(seeds_rows(found)), curve_picture(found)
     if (weights / "history.csv").exists():
         pictures["bilstm-training.png"] = plot.training(weights / "history.csv")
-    texts = {name: table(rows) for name, rows in sections.items()}
-    keep(out, texts, pictures)
+    keep(out, sections, pictures)
     if card:
-        put(CARD, texts)
+        put(CARD, sections)
         for name, figure in pictures.items():
             figure.savefig(PICTURES / name, dpi=DPI)
+
+
+def against_ridge(shipped: Images, folder: Path, some: Scans) -> list[dict[str, Any]]:
+    """The weights that are shipped and the controls of a folder, beside the control that knows the operator."""
+    methods = {"bilstm as shipped": shipped, **controls(folder)}
+    return compared(methods, some, next((name for name in methods if name.startswith("ridge")), None))
+
+
+def digests(*weights: Path | None) -> list[str | None]:
+    """What weights are, as hashes."""
+    return [None if w is None else hashlib.sha256(read(w).path.read_bytes()).hexdigest() for w in weights]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,25 @@ def same_as_before(out: Path, what: Mapping[str, Any]) -> None:
             f"{file} says that these results are of something else; choose another --out, or delete it and them"
         )
     file.write_text(json.dumps(what, indent=1))
+
+
+class Parts:
+    """Results that lie in a folder as JSON, and are made once. wanted: None for all."""
+
+    def __init__(self, out: Path, wanted: set[str] | None) -> None:
+        self.out, self.wanted = out, wanted
+
+    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives; None if it is not asked for and was not made before."""
+        file = self.out / f"{name}.json"
+        if not file.exists():
+            if self.wanted is not None and not any(name.startswith(w) for w in self.wanted):
+                return None
+            started = time.perf_counter()
+            value = make()
+            file.write_text(json.dumps(value, indent=1, ensure_ascii=False))
+            Console().print(f"{name}: {time.perf_counter() - started:.0f} s")
+        return json.loads(file.read_text())
 
 
 def keep(out: Path, texts: Mapping[str, str], pictures: Mapping[str, Figure]) -> None:

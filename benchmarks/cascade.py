@@ -10,7 +10,6 @@ Weights come from `benchmarks/cascade_training.py --out runs/cascade`. The measu
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ import numpy as np
 import score
 import torch
 import typer
-from card import DPI, put, same_as_before, table
+from card import DPI, Parts, put, same_as_before, table
 from cascade_bed import LEVELS, SEEDS, Pairs, Raster, raster
 from cascade_methods import Cascade, chosen, fidelity, resolution
 from cascade_pictures import figures_1_and_2, measured, rates_picture
@@ -82,25 +81,6 @@ def lissajous(weights: Path, out: Path, n: int) -> str:
         outcome = protocol.evaluate(bed, methods, LISSAJOUS, report=report)
         protocol.write(outcome, out / "openmpi-2d", bed.facts.example.grid)
     return score.summary(outcome, LISSAJOUS)
-
-
-class Parts:
-    """Results that lie in a folder as JSON, and are made once. wanted: None for all."""
-
-    def __init__(self, out: Path, wanted: set[str] | None) -> None:
-        self.out, self.wanted = out, wanted
-
-    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives; None if it is not asked for and was not made before."""
-        file = self.out / f"{name}.json"
-        if not file.exists():
-            if self.wanted is not None and not any(name.startswith(w) for w in self.wanted):
-                return None
-            started = time.perf_counter()
-            value = make()
-            file.write_text(json.dumps(value, indent=1, ensure_ascii=False))
-            Console().print(f"{name}: {time.perf_counter() - started:.0f} s")
-        return json.loads(file.read_text())
 
 
 def main(
