@@ -58,17 +58,20 @@ LISSAJOUS = (15.0, 25.0)
 def speed_table(made: Raster, drawn: Pairs, weights: Path) -> str:
     """Milliseconds per image with network and decomposition at hand, as in a series; the median of five runs on one thread."""
     torch.set_num_threads(1)
-    problem = made.scans(drawn.points[:64], LEVELS[0], 1).problem
-    method = trained.build_method(registry.load("cascade"), {}, problem, trained.read(weights))
-    row: dict[str, Any] = {"grid": "32 × 32, 1024 rows", "device": "cpu, one thread"}
-    for n in (1, 64):
-        part, seconds = take_frames(problem, slice(0, n)), []
-        for _ in range(6):
-            started = time.perf_counter()
-            execute(method, part, generator=np.random.default_rng(0), report=silent)
-            seconds.append(time.perf_counter() - started)
-        row[f"ms/image, {n} at once"] = f"{1e3 * np.median(seconds[1:]) / n:.2g}"
-    return table([row])
+    problem, rows = made.scans(drawn.points[:64], LEVELS[0], 1).problem, []
+    for symmetries in (4, 1):
+        settings = {"symmetries": symmetries}
+        method = trained.build_method(registry.load("cascade"), settings, problem, trained.read(weights))
+        row: dict[str, Any] = {"grid": "32 × 32, 1024 rows", "device": "cpu, one thread", **settings}
+        for n in (1, 64):
+            part, seconds = take_frames(problem, slice(0, n)), []
+            for _ in range(6):
+                started = time.perf_counter()
+                execute(method, part, generator=np.random.default_rng(0), report=silent)
+                seconds.append(time.perf_counter() - started)
+            row[f"ms/image, {n} at once"] = f"{1e3 * np.median(seconds[1:]) / n:.2g}"
+        rows.append(row)
+    return table(rows)
 
 
 def lissajous(weights: Path, out: Path, n: int) -> str:
