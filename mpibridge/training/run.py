@@ -253,10 +253,9 @@ def _start(
             f"weights={path!s} is what this run writes; leave it out to go on with the run, or choose another folder"
         )
     fixed = trained.with_network(cls, {}, found)
-    for name in cls.network_settings:
-        value = fixed.get(name)
-        if name in fixed and name in settings and settings[name] != value:
-            raise WeightsError(f"{found.path}: trained with {name}={value!r}, not {settings[name]!r}")
+    for name in settings.keys() & fixed.keys() & set(cls.network_settings):
+        if settings[name] != fixed[name]:
+            raise WeightsError(f"{found.path}: trained with {name}={fixed[name]!r}, not {settings[name]!r}")
     return found
 
 
