@@ -409,7 +409,9 @@ def main(
     for name, folder in {"controls": controls_, "long": long}.items():
         if folder is not None:
             makers[name] = partial(against_ridge, mixed, folder, some)
-    same_as_before(out, {"scans": n, "seed": TEST_SEED, "weights": digests(weights, at_20_db)})
+    files = [read(path).path for path in (weights, at_20_db) if path is not None]
+    files += [f for folder in (controls_, long) if folder for f in sorted(folder.glob("*.safetensors"))]
+    same_as_before(out, {"scans": n, "seed": TEST_SEED, "weights": digests(files)})
     part = Parts(out, None if only is None else set(only.split(",")))
     sections = {name: table(rows) for name, make in makers.items() if (rows := part(name, make))}
     pictures = {"bilstm-digits.png": two_digits(mixed, five)}
@@ -430,9 +432,9 @@ def against_ridge(shipped: Images, folder: Path, some: Scans) -> list[dict[str, 
     return compared(methods, some, next((name for name in methods if name.startswith("ridge")), None))
 
 
-def digests(*weights: Path | None) -> list[str | None]:
-    """What weights are, as hashes."""
-    return [None if w is None else hashlib.sha256(read(w).path.read_bytes()).hexdigest() for w in weights]
+def digests(files: Sequence[Path]) -> list[str]:
+    """What files hold, as hashes."""
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
 if __name__ == "__main__":

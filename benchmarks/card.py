@@ -61,7 +61,8 @@ class Parts:
                 return None
             started = time.perf_counter()
             value = make()
-            file.write_text(json.dumps(value, indent=1, ensure_ascii=False))
+            with replacing(file, (".json",)) as path:
+                path.write_text(json.dumps(value, indent=1, ensure_ascii=False))
             Console().print(f"{name}: {time.perf_counter() - started:.0f} s")
         return json.loads(file.read_text())
 

@@ -9,7 +9,6 @@ The measured data (github.com/BUAALGH/ISBI-2026-MPI-Encoding-Array, MIT) are loo
 
 from __future__ import annotations
 
-import json
 import resource
 import sys
 import time
@@ -22,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import typer
-from card import put, table
+from card import Parts, put, table
 from nir_bed import (
     CHOOSING,
     PHANTOMS,
@@ -324,7 +323,7 @@ def seed_recipe(made: Bed, iterations: int) -> str:
 def main(
     out: Annotated[Path, typer.Option(help="folder for tables and pictures")],
     card: Annotated[bool, typer.Option(help="put them into the model card and docs/, too")] = False,
-    only: Annotated[str | None, typer.Option(help="parts to measure, separated by commas")] = None,
+    only: Annotated[str | None, typer.Option(help="beginnings of parts, separated by commas")] = None,
     iterations: Annotated[int, typer.Option(help="of the seed's recipe, which has 70000")] = 1000,
     device: Annotated[str, typer.Option(help="of the series: cpu, cuda or cuda:0")] = "cpu",
     frames: Annotated[int, typer.Option(help="of the series")] = 100,
@@ -335,20 +334,8 @@ def main(
     """Measure `nir` and write what its card shows. Parts that lie in the folder are not measured again."""
     out.mkdir(parents=True, exist_ok=True)
     made = bed()
-    wanted = None if only is None else set(only.split(","))
+    part = Parts(out, None if only is None else set(only.split(",")))
     sections: dict[str, str] = {}
-
-    def part(name: str, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, as JSON in the folder; None if it is not asked for and was not made before."""
-        file = out / f"{name}.json"
-        if not file.exists():
-            if wanted is not None and name not in wanted:
-                return None
-            started = time.perf_counter()
-            value = make()
-            file.write_text(json.dumps(value, indent=1, ensure_ascii=False))
-            Console().print(f"{name}: {time.perf_counter() - started:.0f} s")
-        return json.loads(file.read_text())
 
     def drawn(name: str, make: Callable[[], tuple[plt.Figure, str]]) -> Callable[[], str]:
         def with_picture() -> str:
